@@ -1,0 +1,59 @@
+//! What every handler needs, built once.
+
+use std::sync::Arc;
+
+use crate::aws;
+use crate::config::{Config, SecretSource};
+use crate::secrets::Secrets;
+use crate::signature::{EmptySecret, Secret};
+use crate::store::Store;
+use crate::telemetry::Telemetry;
+use crate::timestamp::Timestamp;
+
+/// The receiver: its configuration, its secret, its table, its log.
+pub struct App {
+    /// What the environment says.
+    pub config: Config,
+    /// The signing secret.
+    pub secrets: Secrets,
+    /// The table.
+    pub store: Store,
+    /// The log.
+    pub telemetry: Telemetry,
+}
+
+impl App {
+    /// Puts the parts together; calls nobody.
+    ///
+    /// # Errors
+    /// [`EmptySecret`] where the configuration holds the secret itself, and it is empty.
+    pub fn new(
+        config: Config,
+        sdk: &aws_config::SdkConfig,
+        telemetry: Telemetry,
+    ) -> Result<Arc<Self>, EmptySecret> {
+        let secrets = match &config.secret {
+            SecretSource::Fixed(secret) => Secrets::Fixed(Secret::new(secret)?),
+            SecretSource::SecretsManager(id) => {
+                Secrets::managed(aws::secrets_manager(sdk), id, config.secret_cache)
+            }
+        };
+        let store = Store::new(aws::dynamodb(sdk), &config.events_table);
+        Ok(Arc::new(Self {
+            config,
+            secrets,
+            store,
+            telemetry,
+        }))
+    }
+
+    /// Does at start what the first delivery would have to wait for. Takes at most as long as the
+    /// clients' time-outs allow, and never fails: a delivery asks again.
+    pub async fn prefetch(&self, now: Timestamp) {
+        let (_, connected) = tokio::join!(self.secrets.prefetch(now), self.store.prefetch());
+        if let Err(error) = connected {
+            let error = aws_sdk_dynamodb::error::DisplayErrorContext(error);
+            tracing::warn!(%error, "no connection to the table yet");
+        }
+    }
+}

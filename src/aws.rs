@@ -1,0 +1,120 @@
+//! The AWS clients: which roots they trust, whose credentials they use, how long they may take.
+//!
+//! Endpoints and credentials come from the SDK's own variables (`AWS_ENDPOINT_URL_DYNAMODB`,
+//! `AWS_REGION`, …; "Settings reference" of the AWS SDKs and Tools Reference Guide).
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use aws_config::environment::EnvironmentVariableCredentialsProvider;
+use aws_config::retry::RetryConfig;
+use aws_config::timeout::TimeoutConfig;
+use aws_config::{BehaviorVersion, SdkConfig};
+use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
+use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
+
+/// The roots that AWS's endpoints chain to ("Amazon Trust Services", repository of certificates).
+///
+/// Compiled in: reading a system's hundred and more roots costs a cold start many milliseconds.
+const AMAZON_ROOTS: &[u8] = include_bytes!("amazon-roots.pem");
+
+/// The whole of a request's time, from its first byte to its answer. The sender waits 5 s.
+pub const REQUEST_DEADLINE: Duration = Duration::from_millis(4200);
+
+/// The file of roots in `SSL_CERT_FILE` can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum TrustError {
+    /// It can't be read.
+    #[error("SSL_CERT_FILE: can't read {path}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// It holds no certificate, or something that is none.
+    #[error("SSL_CERT_FILE: {path} is not a file of PEM certificates")]
+    Pem {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The TLS library refuses to start.
+    #[error("TLS can't be set up")]
+    Tls(#[from] aws_smithy_http_client::HttpClientError),
+}
+
+/// The SDK's settings from the environment, with our trust store.
+///
+/// # Errors
+/// [`TrustError`] where `SSL_CERT_FILE` is set and can't be used.
+pub async fn sdk_config() -> Result<SdkConfig, TrustError> {
+    let loader = aws_config::defaults(BehaviorVersion::latest()).http_client(http_client()?);
+    // Lambda's environment holds the keys; only elsewhere is it worth asking files and services for them.
+    let loader = if std::env::var_os("AWS_ACCESS_KEY_ID").is_some() {
+        loader.credentials_provider(EnvironmentVariableCredentialsProvider::new())
+    } else {
+        loader
+    };
+    Ok(loader.load().await)
+}
+
+/// An HTTP client that trusts the Amazon roots and, where `SSL_CERT_FILE` names a file, those in it:
+/// for proxies that end TLS, and for endpoints of one's own.
+fn http_client() -> Result<SharedHttpClient, TrustError> {
+    let mut trust = TrustStore::empty().with_pem_certificate(AMAZON_ROOTS);
+    if let Some(path) = std::env::var_os("SSL_CERT_FILE").map(PathBuf::from) {
+        let pem = std::fs::read(&path).map_err(|source| TrustError::Read {
+            path: path.clone(),
+            source,
+        })?;
+        // The SDK takes bad ones for a defect, and panics.
+        let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
+        if certificates.map_or(true, |certificates| certificates.is_empty()) {
+            return Err(TrustError::Pem { path });
+        }
+        trust.add_pem_certificate(pem);
+    }
+    let tls = TlsContext::builder().with_trust_store(trust).build()?;
+    Ok(aws_smithy_http_client::Builder::new()
+        .tls_provider(Provider::Rustls(CryptoMode::Ring))
+        .tls_context(tls)
+        .build_https())
+}
+
+/// A DynamoDB client that gives up in time to answer: 3 attempts in 2.5 s.
+pub fn dynamodb(config: &SdkConfig) -> aws_sdk_dynamodb::Client {
+    let config = aws_sdk_dynamodb::config::Builder::from(config)
+        .timeout_config(timeouts(1200, 2500))
+        .retry_config(retries(3))
+        .build();
+    aws_sdk_dynamodb::Client::from_conf(config)
+}
+
+/// A Secrets Manager client that leaves time for the write: 2 attempts in 1.5 s.
+pub fn secrets_manager(config: &SdkConfig) -> aws_sdk_secretsmanager::Client {
+    let config = aws_sdk_secretsmanager::config::Builder::from(config)
+        .timeout_config(timeouts(1000, 1500))
+        .retry_config(retries(2))
+        .build();
+    aws_sdk_secretsmanager::Client::from_conf(config)
+}
+
+/// The SDK's defaults bound neither an attempt nor an operation.
+fn timeouts(attempt_ms: u64, operation_ms: u64) -> TimeoutConfig {
+    TimeoutConfig::builder()
+        .connect_timeout(Duration::from_millis(700))
+        .operation_attempt_timeout(Duration::from_millis(attempt_ms))
+        .operation_timeout(Duration::from_millis(operation_ms))
+        .build()
+}
+
+fn retries(attempts: u32) -> RetryConfig {
+    RetryConfig::standard()
+        .with_max_attempts(attempts)
+        .with_initial_backoff(Duration::from_millis(50))
+        .with_max_backoff(Duration::from_millis(400))
+}

@@ -1,0 +1,170 @@
+//! Failures to status and JSON: the one table (contract, section 2).
+
+use std::error::Error;
+
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+use crate::event::InvalidEvent;
+use crate::secrets::SecretsError;
+use crate::store::StoreError;
+use crate::telemetry::{Delivered, Invocation};
+
+/// How long a sender should wait after a 503, in seconds. Sonotheia's own first retry comes after five.
+const RETRY_AFTER: &str = "5";
+
+/// Why a request does not get what it asked for.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The body is over the limit.
+    #[error("the body is over {limit} bytes")]
+    PayloadTooLarge {
+        /// `MAX_BODY_BYTES`.
+        limit: usize,
+    },
+    /// No signature, none that can be read, or nobody's. One text for every cause.
+    #[error(
+        "X-Sonotheia-Signature has to be the HMAC-SHA256 of the raw body in hex, keyed with the shared secret"
+    )]
+    InvalidSignature,
+    /// Signed, stored as rejected, and not an event.
+    #[error("{0}")]
+    InvalidEvent(#[from] InvalidEvent),
+    /// Signed, stored as rejected, and older than the records are kept.
+    #[error("the signed time is more than {retention_days} days ago")]
+    EventTooOld {
+        /// `RETENTION_DAYS`.
+        retention_days: u32,
+    },
+    /// Signed, stored as rejected: the id is that of an accepted event with other type or data.
+    #[error("an event with this id was accepted before, with another type or other data")]
+    EventConflict,
+    /// There is none.
+    #[error("there is no {what}")]
+    NotFound {
+        /// What was asked for.
+        what: &'static str,
+    },
+    /// The path has other methods.
+    #[error("this path does not take that method; see Allow")]
+    MethodNotAllowed,
+    /// A query parameter can't be used.
+    #[error("`{parameter}` {fault}")]
+    InvalidQuery {
+        /// Its name.
+        parameter: String,
+        /// What is wrong with it, to be read after the name.
+        fault: String,
+    },
+    /// Another try may do.
+    #[error("the receiver can't answer right now; the same request may be sent again")]
+    Unavailable(#[source] Box<dyn Error + Send + Sync>),
+    /// A defect of ours.
+    #[error("the receiver failed; the request id leads to the cause in its log")]
+    Internal(#[source] Box<dyn Error + Send + Sync>),
+}
+
+impl Failure {
+    /// The request took longer than [`REQUEST_DEADLINE`](crate::aws::REQUEST_DEADLINE).
+    pub fn deadline() -> Self {
+        Self::Unavailable("the request's time is up".into())
+    }
+
+    /// Status, code, and a short text for people.
+    pub const fn kind(&self) -> (StatusCode, &'static str, &'static str) {
+        match self {
+            Self::PayloadTooLarge { .. } => (
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "payload_too_large",
+                "Payload too large",
+            ),
+            Self::InvalidSignature => (StatusCode::UNAUTHORIZED, "invalid_signature", "Invalid signature"),
+            Self::InvalidEvent(_) => (StatusCode::BAD_REQUEST, "invalid_event", "Invalid event"),
+            Self::EventTooOld { .. } => (StatusCode::BAD_REQUEST, "event_too_old", "Event too old"),
+            Self::EventConflict => (StatusCode::CONFLICT, "event_conflict", "Event conflict"),
+            Self::NotFound { .. } => (StatusCode::NOT_FOUND, "not_found", "Not found"),
+            Self::MethodNotAllowed => (
+                StatusCode::METHOD_NOT_ALLOWED,
+                "method_not_allowed",
+                "Method not allowed",
+            ),
+            Self::InvalidQuery { .. } => (StatusCode::BAD_REQUEST, "invalid_query", "Invalid query"),
+            Self::Unavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "Unavailable"),
+            Self::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal", "Internal error"),
+        }
+    }
+
+    /// The answer's `code`.
+    pub const fn code(&self) -> &'static str {
+        self.kind().1
+    }
+
+    /// What a delivery that ends so is called.
+    pub const fn delivered(&self) -> Delivered {
+        match self {
+            Self::PayloadTooLarge { .. } => Delivered::TooLarge,
+            Self::InvalidSignature => Delivered::InvalidSignature,
+            Self::EventConflict => Delivered::Conflict,
+            Self::Unavailable(_) => Delivered::Unavailable,
+            Self::Internal(_) => Delivered::Internal,
+            _ => Delivered::Rejected,
+        }
+    }
+
+    /// The answer. What only the log may know is logged here, once.
+    pub fn into_response(self, invocation: &Invocation) -> Response {
+        #[derive(Serialize)]
+        struct Body<'a> {
+            error: &'a str,
+            code: &'a str,
+            message: &'a str,
+            request_id: &'a str,
+        }
+        let request_id = invocation.request_id.as_str();
+        if let Some(source) = self.source() {
+            // The SDK's errors print themselves with their causes.
+            let cause = aws_sdk_dynamodb::error::DisplayErrorContext(source);
+            match &self {
+                Self::Internal(_) => tracing::error!(request_id, %cause, "a defect"),
+                Self::Unavailable(_) => tracing::warn!(request_id, %cause, "not available"),
+                _ => {}
+            }
+        }
+        let (status, code, error) = self.kind();
+        let body = Body {
+            error,
+            code,
+            message: &self.to_string(),
+            request_id,
+        };
+        let mut response = (status, json(&body)).into_response();
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            let after = axum::http::HeaderValue::from_static(RETRY_AFTER);
+            response.headers_mut().insert(header::RETRY_AFTER, after);
+        }
+        response
+    }
+}
+
+/// A body as JSON text.
+pub fn json(body: &impl Serialize) -> String {
+    // Our own types, whose maps have string keys: there is nothing in them that can't be written.
+    serde_json::to_string(body).unwrap_or_default()
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        if error.is_transient() {
+            Self::Unavailable(error.into())
+        } else {
+            Self::Internal(error.into())
+        }
+    }
+}
+
+impl From<SecretsError> for Failure {
+    fn from(error: SecretsError) -> Self {
+        Self::Unavailable(error.into())
+    }
+}

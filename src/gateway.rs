@@ -1,0 +1,196 @@
+//! Lambda's HTTP events (REST and HTTP APIs, ALB, function URLs) to the router's requests.
+//!
+//! `lambda_http` does the translating. Three things are added: a repeated signature header is handed
+//! on as such; an event that is none is answered and not failed; and so is a defect on the way in.
+
+use std::convert::Infallible;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::task::{Context, Poll};
+
+use axum::Router;
+use axum::http::HeaderMap;
+use axum::response::Response;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use lambda_http::lambda_runtime::{self, LambdaEvent};
+use lambda_http::request::LambdaRequest;
+use lambda_http::tower::{Service, ServiceExt};
+use lambda_http::{Adapter, Request, RequestExt};
+use serde::de::{Deserialize, Deserializer};
+use serde::ser::{Serialize, Serializer};
+use serde_json::json;
+use serde_json::value::RawValue;
+
+use crate::telemetry::Invocation;
+
+/// An invocation's payload, whatever it is.
+#[derive(Debug)]
+pub enum Event {
+    /// An HTTP request.
+    Http(Box<LambdaRequest>),
+    /// Something else: a test event of the console, say.
+    Other,
+}
+
+impl<'de> Deserialize<'de> for Event {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let payload = Box::<RawValue>::deserialize(deserializer)?;
+        let request = serde_json::from_str::<LambdaRequest>(payload.get());
+        Ok(request.map_or(Self::Other, |request| Self::Http(Box::new(request))))
+    }
+}
+
+/// An invocation's answer, in the shape that the front it came through reads.
+pub struct Reply(ReplyKind);
+
+enum ReplyKind {
+    Http(<Front as Service<LambdaEvent<LambdaRequest>>>::Response),
+    Failure {
+        status: u16,
+        code: &'static str,
+        message: &'static str,
+        request_id: String,
+    },
+}
+
+type Front = Adapter<'static, Response<lambda_http::Body>, Identified>;
+
+impl Serialize for Reply {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match &self.0 {
+            ReplyKind::Http(response) => response.serialize(serializer),
+            ReplyKind::Failure {
+                status,
+                code,
+                message,
+                request_id,
+            } => {
+                let error = json!({
+                    "error": message, "code": code, "message": message, "request_id": request_id,
+                });
+                // What all four fronts take for a response.
+                json!({
+                    "statusCode": status,
+                    "headers": {
+                        "content-type": "application/json",
+                        "cache-control": "no-store",
+                        "x-request-id": request_id,
+                    },
+                    "body": error.to_string(),
+                    "isBase64Encoded": false,
+                })
+                .serialize(serializer)
+            }
+        }
+    }
+}
+
+/// Polls the Runtime API and answers, until Lambda ends the process.
+///
+/// # Errors
+/// The Runtime API's, where it can't be reached.
+pub async fn run(router: Router) -> Result<(), lambda_http::Error> {
+    lambda_runtime::Runtime::new(Gateway::new(router))
+        .run_concurrent()
+        .await
+}
+
+/// The router as a Lambda handler. It does not fail: every invocation is answered.
+#[derive(Clone)]
+pub struct Gateway(Front);
+
+impl Gateway {
+    /// A handler for that router.
+    pub fn new(router: Router) -> Self {
+        Self(Adapter::from(Identified(router)))
+    }
+}
+
+impl Service<LambdaEvent<Event>> for Gateway {
+    type Response = Reply;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Reply, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, event: LambdaEvent<Event>) -> Self::Future {
+        let request_id = event.context.request_id.clone();
+        let failure = |status, code, message| {
+            Ok(Reply(ReplyKind::Failure {
+                status,
+                code,
+                message,
+                request_id,
+            }))
+        };
+        let Event::Http(mut request) = event.payload else {
+            tracing::warn!(
+                request_id = event.context.request_id,
+                "the event is not an HTTP request"
+            );
+            let reply = failure(400, "invalid_request", "The event is not an HTTP request");
+            return std::future::ready(reply).boxed();
+        };
+        keep_repeated_headers(&mut request);
+        let event = LambdaEvent::new(*request, event.context);
+        // A body that is said to be base64 and is not makes the translation panic.
+        let Ok(answer) = catch_unwind(AssertUnwindSafe(|| self.0.call(event))) else {
+            let reply = failure(500, "internal", "The event could not be translated");
+            return std::future::ready(reply).boxed();
+        };
+        async {
+            let Ok(response) = answer.await;
+            Ok(Reply(ReplyKind::Http(response)))
+        }
+        .boxed()
+    }
+}
+
+/// Single-value `headers` would overwrite `multiValueHeaders`, and hide that a header came twice.
+fn keep_repeated_headers(request: &mut LambdaRequest) {
+    let (single, multi): (&mut HeaderMap, &HeaderMap) = match request {
+        LambdaRequest::ApiGatewayV1(event) => (&mut event.headers, &event.multi_value_headers),
+        LambdaRequest::Alb(event) => (&mut event.headers, &event.multi_value_headers),
+        _ => return,
+    };
+    for name in multi.keys() {
+        single.remove(name);
+    }
+}
+
+/// The router, told who invokes.
+#[derive(Clone)]
+struct Identified(Router);
+
+impl Service<Request> for Identified {
+    type Response = Response<lambda_http::Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, mut request: Request) -> Self::Future {
+        let context = request.lambda_context_ref();
+        let invocation = Invocation {
+            request_id: context
+                .map(|context| context.request_id.clone())
+                .unwrap_or_default(),
+            xray_trace_id: context.and_then(|context| context.xray_trace_id.clone()),
+        };
+        request.extensions_mut().insert(invocation);
+        let answer = self.0.clone().oneshot(request);
+        async {
+            let Ok(response) = answer.await;
+            let (parts, body) = response.into_parts();
+            // The router's bodies are whole and in memory: there is nothing here to fail.
+            let body = axum::body::to_bytes(body, usize::MAX).await.unwrap_or_default();
+            let text = String::from_utf8_lossy(&body).into_owned();
+            Ok(Response::from_parts(parts, lambda_http::Body::Text(text)))
+        }
+        .boxed()
+    }
+}

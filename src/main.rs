@@ -1,0 +1,31 @@
+//! The Lambda function: telemetry, configuration, clients, router, run.
+
+use std::error::Error;
+use std::process::ExitCode;
+
+use sonotheia_webhook::app::App;
+use sonotheia_webhook::config::Config;
+use sonotheia_webhook::telemetry::Telemetry;
+use sonotheia_webhook::timestamp::Timestamp;
+use sonotheia_webhook::{aws, gateway, http};
+
+fn main() -> ExitCode {
+    let telemetry = Telemetry::new(std::io::stdout());
+    telemetry.install(tracing::Level::INFO);
+    match start(telemetry) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn start(telemetry: Telemetry) -> Result<(), Box<dyn Error + Send + Sync>> {
+    let config = Config::from_env()?;
+    let sdk = aws::sdk_config().await?;
+    let app = App::new(config, &sdk, telemetry)?;
+    app.prefetch(Timestamp::now()).await;
+    gateway::run(http::router(app)).await
+}

@@ -1,0 +1,158 @@
+//! HMAC-SHA256 over the raw body (contract, section 1; RFC 2104, FIPS 198-1). Pure: no HTTP, no AWS, no clock.
+//!
+//! ```
+//! use sonotheia_webhook::signature::{Secret, Signature};
+//!
+//! let secret = Secret::new("a shared secret")?;
+//! let header = secret.sign(b"{}").to_string();
+//! assert!(secret.verify(b"{}", &Signature::parse(header.as_bytes())?));
+//! assert!(!secret.verify(b"{ }", &Signature::parse(header.as_bytes())?));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+use std::fmt;
+
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+use subtle::ConstantTimeEq;
+
+/// A signing secret, ready to sign and verify.
+///
+/// Only the keyed state of the HMAC is kept: the text it was made from cannot be had back, and
+/// `Debug` shows nothing of it.
+#[derive(Clone)]
+pub struct Secret(Hmac<Sha256>);
+
+/// An empty secret would let anyone sign.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the signing secret is empty")]
+pub struct EmptySecret;
+
+impl Secret {
+    /// Keys the HMAC with the UTF-8 bytes of `text`, exactly as they are.
+    ///
+    /// # Errors
+    /// [`EmptySecret`] where `text` is empty or all white space.
+    pub fn new(text: &str) -> Result<Self, EmptySecret> {
+        if text.trim().is_empty() {
+            return Err(EmptySecret);
+        }
+        Hmac::new_from_slice(text.as_bytes())
+            .map(Self)
+            .map_err(|_| EmptySecret)
+    }
+
+    /// The signature of `body`.
+    pub fn sign(&self, body: &[u8]) -> Signature {
+        Signature(self.0.clone().chain_update(body).finalize().into_bytes().into())
+    }
+
+    /// Whether `signature` is this secret's for `body`. The comparison takes the same time wherever they differ.
+    pub fn verify(&self, body: &[u8], signature: &Signature) -> bool {
+        self.sign(body).0.ct_eq(&signature.0).into()
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(redacted)")
+    }
+}
+
+/// 32 bytes that claim to be an HMAC-SHA256. `Display` writes 64 lower-case hex digits.
+#[derive(Clone, Copy)]
+pub struct Signature([u8; 32]);
+
+/// The header's value is not a signature.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a signature is 64 hex digits, with or without `sha256=` in front")]
+pub struct MalformedSignature;
+
+impl Signature {
+    /// Reads a header's value: 64 hex digits of any case, one optional `sha256=` in front, blanks around it ignored.
+    ///
+    /// # Errors
+    /// [`MalformedSignature`] for anything else.
+    pub fn parse(value: &[u8]) -> Result<Self, MalformedSignature> {
+        let value = value.trim_ascii();
+        let digits = value.strip_prefix(b"sha256=").unwrap_or(value);
+        let mut bytes = [0; 32];
+        if digits.len() != 2 * bytes.len() {
+            return Err(MalformedSignature);
+        }
+        for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+            let digit = |c: u8| char::from(c).to_digit(16).ok_or(MalformedSignature);
+            *byte = (digit(pair[0])? << 4 | digit(pair[1])?) as u8;
+        }
+        Ok(Self(bytes))
+    }
+}
+
+impl fmt::Display for Signature {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        hex(&self.0, f)
+    }
+}
+
+impl fmt::Debug for Signature {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Signature(redacted)")
+    }
+}
+
+/// Writes `bytes` as lower-case hex digits.
+pub(crate) fn hex(bytes: &[u8], out: &mut impl fmt::Write) -> fmt::Result {
+    bytes.iter().try_for_each(|byte| write!(out, "{byte:02x}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_header_takes_both_spellings_any_case_and_outer_blanks() {
+        let secret = Secret::new("secret").expect("not empty");
+        let bare = secret.sign(b"body").to_string();
+        for value in [
+            bare.clone(),
+            bare.to_uppercase(),
+            format!("sha256={bare}"),
+            format!(" \tsha256={bare} "),
+        ] {
+            let parsed = Signature::parse(value.as_bytes()).expect(&value);
+            assert!(secret.verify(b"body", &parsed), "{value}");
+        }
+    }
+
+    #[test]
+    fn anything_but_64_hex_digits_is_malformed() {
+        let bare = "0".repeat(64);
+        for value in [
+            String::new(),
+            bare[1..].to_owned(),
+            format!("{bare}0"),
+            format!("sha256=sha256={bare}"),
+            format!("sha256= {bare}"),
+            format!("sha1={bare}"),
+            format!("{bare},{bare}"),
+            format!("+{}", &bare[1..]),
+            format!("{}g", &bare[1..]),
+            format!("\u{ff10}{}", &bare[3..]),
+        ] {
+            assert!(Signature::parse(value.as_bytes()).is_err(), "{value}");
+        }
+    }
+
+    #[test]
+    fn an_empty_or_blank_secret_is_refused() {
+        assert!(Secret::new("").is_err());
+        assert!(Secret::new(" \n").is_err());
+    }
+
+    #[test]
+    fn debug_shows_neither_secret_nor_signature() {
+        let secret = Secret::new("hunter2").expect("not empty");
+        assert_eq!(format!("{secret:?}"), "Secret(redacted)");
+        assert_eq!(format!("{:?}", secret.sign(b"")), "Signature(redacted)");
+    }
+}

@@ -1,0 +1,334 @@
+//! Logs and metrics (contract, section 7): one JSON line an invocation, which is the metrics too.
+//!
+//! The line is written in CloudWatch's embedded metric format ("Specification: Embedded metric
+//! format"), so that what is counted and what can be searched is the same record, and costs one line.
+//! No secret, signature or body can get into it: [`Report`] has no field for them.
+
+use std::io::{self, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use serde::ser::{Serialize, SerializeMap, Serializer};
+use serde_json::json;
+use tracing_subscriber::fmt::MakeWriter;
+
+use crate::event::Alert;
+use crate::timestamp::Timestamp;
+
+/// The metrics' namespace.
+pub const NAMESPACE: &str = "SonotheiaWebhook";
+
+/// The value of the dimension `Service`.
+pub const SERVICE: &str = "sonotheia-webhook";
+
+/// How much of an id goes into the log, in characters.
+const MAX_LOGGED_CHARS: usize = 256;
+
+/// Who invoked, as far as the front knows it. An extension of every request.
+#[derive(Clone, Debug, Default)]
+pub struct Invocation {
+    /// The answer's `X-Request-Id`.
+    pub request_id: String,
+    /// X-Ray's trace header.
+    pub xray_trace_id: Option<String>,
+}
+
+/// What a delivery is called in log and metrics.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Delivered {
+    /// Stored, for the first time.
+    Accepted,
+    /// Stored before.
+    Duplicate,
+    /// Signed, stored, and not an event.
+    Rejected,
+    /// Signed, stored, and another event with a known id.
+    Conflict,
+    /// Not signed by us or the sender.
+    InvalidSignature,
+    /// Too large to read.
+    TooLarge,
+    /// Try again later.
+    Unavailable,
+    /// A defect.
+    #[default]
+    Internal,
+}
+
+impl Delivered {
+    const fn outcome(self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::Duplicate => "duplicate",
+            Self::Rejected => "rejected",
+            Self::Conflict => "conflict",
+            Self::InvalidSignature => "invalid_signature",
+            Self::TooLarge => "too_large",
+            Self::Unavailable => "unavailable",
+            Self::Internal => "internal",
+        }
+    }
+
+    const fn metric(self) -> Option<&'static str> {
+        match self {
+            Self::Accepted => Some("Accepted"),
+            Self::Duplicate => Some("Duplicate"),
+            Self::Rejected => Some("Rejected"),
+            Self::Conflict => Some("Conflict"),
+            Self::InvalidSignature => Some("InvalidSignature"),
+            Self::TooLarge => Some("TooLarge"),
+            Self::Unavailable => Some("Unavailable"),
+            // API Gateway counts the 5xx that are nobody's fault but ours.
+            Self::Internal => None,
+        }
+    }
+}
+
+/// What is to be told of one delivery, filled in on its way.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    /// What became of it.
+    pub delivered: Delivered,
+    /// The signed id, or the record's key.
+    pub event_id: Option<String>,
+    /// The signed type.
+    pub event_type: Option<String>,
+    /// The alert it raised; none for a duplicate, which was raised before.
+    pub alert: Option<Alert>,
+    /// How many problems its fields have.
+    pub problems: usize,
+    /// Whether its type is unknown.
+    pub unknown_type: bool,
+    /// Whether the previous secret signed it.
+    pub previous_secret: bool,
+    /// Calls to Secrets Manager made for it.
+    pub secret_refreshes: u32,
+    /// How long DynamoDB took.
+    pub store_latency: Option<Duration>,
+    /// Received less occurred, in milliseconds; negative where the sender's clock is ahead.
+    pub lag_ms: Option<i64>,
+    /// What the unsigned headers claim, by their log keys.
+    pub claims: Vec<(&'static str, String)>,
+}
+
+/// One finished invocation.
+pub struct Line<'a> {
+    /// When it began.
+    pub received_at: Timestamp,
+    /// Who invoked.
+    pub invocation: &'a Invocation,
+    /// The request's method.
+    pub method: &'a str,
+    /// The route, as the contract writes it: a path may hold ids.
+    pub route: &'a str,
+    /// The answer's status.
+    pub status: u16,
+    /// How long it took.
+    pub duration: Duration,
+    /// The delivery's report; none for other routes.
+    pub report: Option<&'a Report>,
+    /// Whether it is the first of this process.
+    pub cold_start: bool,
+}
+
+enum Unit {
+    Count,
+    Milliseconds,
+}
+
+impl Line<'_> {
+    fn metrics(&self) -> Vec<(&'static str, Unit, f64)> {
+        let mut metrics = Vec::with_capacity(8);
+        let mut count = |name, n: usize| {
+            if n > 0 {
+                metrics.push((name, Unit::Count, n as f64));
+            }
+        };
+        count("ColdStart", self.cold_start.into());
+        let Some(report) = self.report else {
+            count("Unavailable", (self.status == 503).into());
+            return metrics;
+        };
+        if let Some(name) = report.delivered.metric() {
+            count(name, 1);
+        }
+        count("Alert", report.alert.is_some().into());
+        count("UnknownEventType", report.unknown_type.into());
+        count("FieldProblem", report.problems);
+        count("PreviousSecretUsed", report.previous_secret.into());
+        count("SecretRefresh", report.secret_refreshes as usize);
+        let ms = |duration: Duration| duration.as_secs_f64() * 1000.0;
+        metrics.push(("HandlerLatency", Unit::Milliseconds, ms(self.duration)));
+        if let Some(latency) = report.store_latency {
+            metrics.push(("StoreLatency", Unit::Milliseconds, ms(latency)));
+        }
+        if let Some(lag) = report.lag_ms {
+            metrics.push(("DeliveryLag", Unit::Milliseconds, lag as f64));
+        }
+        metrics
+    }
+}
+
+impl Serialize for Line<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let report = self.report;
+        let outcome = match report {
+            Some(report) => report.delivered.outcome(),
+            None if self.status < 400 => "ok",
+            None => "refused",
+        };
+        let claimed = |key| {
+            let (_, value) = report?.claims.iter().find(|(claim, _)| *claim == key)?;
+            Some(value.as_str())
+        };
+
+        let mut line = serializer.serialize_map(None)?;
+        line.serialize_entry("timestamp", &self.received_at.to_string())?;
+        line.serialize_entry("level", "INFO")?;
+        line.serialize_entry("message", self.route)?;
+        line.serialize_entry("event_id", &report.and_then(|r| r.event_id.as_deref()).map(cut))?;
+        line.serialize_entry(
+            "event_type",
+            &report.and_then(|r| r.event_type.as_deref()).map(cut),
+        )?;
+        line.serialize_entry("outcome", outcome)?;
+        line.serialize_entry("duration_ms", &(self.duration.as_micros() as f64 / 1000.0))?;
+        line.serialize_entry("request_id", &cut(&self.invocation.request_id))?;
+        line.serialize_entry(
+            "xray_trace_id",
+            &self.invocation.xray_trace_id.as_deref().map(cut),
+        )?;
+        line.serialize_entry("delivery_id", &claimed("delivery_id").map(cut))?;
+        line.serialize_entry("method", cut(self.method))?;
+        line.serialize_entry("status", &self.status)?;
+        for (key, value) in report.into_iter().flat_map(|r| &r.claims) {
+            if *key != "delivery_id" {
+                line.serialize_entry(key, cut(value))?;
+            }
+        }
+
+        let metrics = self.metrics();
+        if !metrics.is_empty() {
+            let definition = |(name, unit, _): &(&str, Unit, f64)| match unit {
+                Unit::Count => json!({"Name": name, "Unit": "Count"}),
+                Unit::Milliseconds => json!({"Name": name, "Unit": "Milliseconds"}),
+            };
+            let all: Vec<_> = metrics.iter().map(definition).collect();
+            let mut directives =
+                vec![json!({"Namespace": NAMESPACE, "Dimensions": [["Service"]], "Metrics": all})];
+            if let Some(alert) = report.and_then(|r| r.alert) {
+                directives.push(json!({
+                    "Namespace": NAMESPACE,
+                    "Dimensions": [["Service", "alert"]],
+                    "Metrics": [{"Name": "Alert", "Unit": "Count"}],
+                }));
+                line.serialize_entry("alert", alert.as_str())?;
+            }
+            line.serialize_entry(
+                "_aws",
+                &json!({"Timestamp": self.received_at.as_millis(), "CloudWatchMetrics": directives}),
+            )?;
+            line.serialize_entry("Service", SERVICE)?;
+            for (name, unit, value) in &metrics {
+                match unit {
+                    Unit::Count => line.serialize_entry(name, &(*value as u64))?,
+                    Unit::Milliseconds => line.serialize_entry(name, &((value * 1000.0).round() / 1000.0))?,
+                }
+            }
+        }
+        line.end()
+    }
+}
+
+fn cut(text: &str) -> &str {
+    text.char_indices()
+        .nth(MAX_LOGGED_CHARS)
+        .map_or(text, |(end, _)| &text[..end])
+}
+
+/// Where log lines go. One lock for all of them, so that none is torn.
+#[derive(Clone)]
+pub struct Telemetry {
+    out: Arc<Mutex<dyn Write + Send>>,
+    warm: Arc<AtomicBool>,
+}
+
+impl Telemetry {
+    /// Lines to `out`.
+    pub fn new(out: impl Write + Send + 'static) -> Self {
+        Self {
+            out: Arc::new(Mutex::new(out)),
+            warm: Arc::default(),
+        }
+    }
+
+    /// True for the first call.
+    pub fn is_cold_start(&self) -> bool {
+        !self.warm.swap(true, Ordering::Relaxed)
+    }
+
+    /// Writes an invocation's line.
+    pub fn write(&self, line: &Line<'_>) {
+        let Ok(mut json) = serde_json::to_vec(line) else {
+            return;
+        };
+        json.push(b'\n');
+        // Where standard output is gone there is nobody left to tell.
+        let _ = self
+            .out
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .write_all(&json);
+    }
+
+    /// Sends everything else that is logged, from `max_level` up, the same way: as JSON, a line each.
+    pub fn install(&self, max_level: tracing::Level) {
+        let installed = tracing_subscriber::fmt()
+            .json()
+            .flatten_event(true)
+            .with_current_span(false)
+            .with_span_list(false)
+            .with_max_level(max_level)
+            .with_timer(Clock)
+            .with_writer(self.clone())
+            .try_init();
+        if installed.is_err() {
+            tracing::debug!("a subscriber is installed already");
+        }
+    }
+}
+
+struct Clock;
+
+impl tracing_subscriber::fmt::time::FormatTime for Clock {
+    fn format_time(&self, w: &mut tracing_subscriber::fmt::format::Writer<'_>) -> std::fmt::Result {
+        write!(w, "{}", Timestamp::now())
+    }
+}
+
+impl<'a> MakeWriter<'a> for Telemetry {
+    type Writer = LineWriter;
+
+    fn make_writer(&'a self) -> LineWriter {
+        LineWriter(self.out.clone())
+    }
+}
+
+/// A line of the subscriber's on its way out.
+pub struct LineWriter(Arc<Mutex<dyn Write + Send>>);
+
+impl Write for LineWriter {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        // The subscriber hands over a line whole.
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .write_all(line)?;
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).flush()
+    }
+}

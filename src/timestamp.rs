@@ -1,0 +1,182 @@
+//! A moment in milliseconds, as the contract writes it and as senders write it.
+
+use std::fmt;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+/// Milliseconds since the Unix epoch, UTC.
+///
+/// It prints as RFC 3339 with milliseconds (`2026-01-21T12:00:00.000Z`), 24 characters wide for
+/// the years 0 to 9999, so that printed times sort as the moments do. It is also what caches are
+/// aged by: a Lambda environment is frozen between invocations, and a monotonic clock does not
+/// count the time it was frozen for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Timestamp(i64);
+
+/// A day in milliseconds.
+const DAY_MS: i64 = 86_400_000;
+
+impl Timestamp {
+    /// The clock's reading. Only the edges of the program ask for it; all else takes it as an argument.
+    pub fn now() -> Self {
+        SystemTime::now().into()
+    }
+
+    /// The moment so many milliseconds after the epoch.
+    pub const fn from_millis(millis: i64) -> Self {
+        Self(millis)
+    }
+
+    /// Milliseconds since the epoch.
+    pub const fn as_millis(self) -> i64 {
+        self.0
+    }
+
+    /// Whole seconds since the epoch, rounded up: a record must not expire before its time.
+    pub const fn as_seconds_rounded_up(self) -> i64 {
+        self.0.div_euclid(1000) + (self.0.rem_euclid(1000) != 0) as i64
+    }
+
+    /// This moment and so many days.
+    pub const fn plus_days(self, days: u32) -> Self {
+        Self(self.0.saturating_add(days as i64 * DAY_MS))
+    }
+
+    /// This moment less so many days.
+    pub const fn minus_days(self, days: u32) -> Self {
+        Self(self.0.saturating_sub(days as i64 * DAY_MS))
+    }
+
+    /// The time since `earlier`; none where that is later than this.
+    pub fn since(self, earlier: Self) -> Option<Duration> {
+        u64::try_from(self.0.checked_sub(earlier.0)?)
+            .ok()
+            .map(Duration::from_millis)
+    }
+
+    /// Reads an RFC 3339 time (the profile of ISO 8601 that names a moment).
+    ///
+    /// A blank in place of the `T` is taken, as RFC 3339 allows. A time without an offset names no
+    /// moment; [`Parsed::WithoutOffset`] holds it as if it were UTC, for the caller to judge.
+    pub fn parse(text: &str) -> Option<Parsed> {
+        // Longer than any time with nanoseconds and an offset: not worth a copy.
+        if text.len() > 40 || text.len() < 19 || !text.is_ascii() {
+            return None;
+        }
+        let mut text = text.to_owned();
+        if matches!(text.as_bytes()[10], b' ' | b't') {
+            text.replace_range(10..11, "T");
+        }
+        if let Some(moment) = rfc3339(&text) {
+            return Some(Parsed::Moment(moment));
+        }
+        text.push('Z');
+        rfc3339(&text).map(Parsed::WithoutOffset)
+    }
+}
+
+fn rfc3339(text: &str) -> Option<Timestamp> {
+    let moment = OffsetDateTime::parse(text, &Rfc3339).ok()?;
+    i64::try_from(moment.unix_timestamp_nanos().div_euclid(1_000_000))
+        .ok()
+        .map(Timestamp)
+}
+
+/// What [`Timestamp::parse`] read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Parsed {
+    /// A moment.
+    Moment(Timestamp),
+    /// A date and time of day without an offset, read as UTC.
+    WithoutOffset(Timestamp),
+}
+
+impl From<SystemTime> for Timestamp {
+    fn from(time: SystemTime) -> Self {
+        let millis = match time.duration_since(UNIX_EPOCH) {
+            Ok(after) => i64::try_from(after.as_millis()).unwrap_or(i64::MAX),
+            Err(before) => i64::try_from(before.duration().as_millis()).map_or(i64::MIN, |ms| -ms),
+        };
+        Self(millis)
+    }
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (seconds, millis) = (self.0.div_euclid(1000), self.0.rem_euclid(1000));
+        let Ok(t) = OffsetDateTime::from_unix_timestamp(seconds) else {
+            // Past the year 9999: no sender's time gets here, since `parse` refuses it.
+            return write!(f, "{seconds}.{millis:03}");
+        };
+        let (year, month, day) = t.to_calendar_date();
+        let (hour, minute, second) = t.to_hms();
+        write!(
+            f,
+            "{year:04}-{:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z",
+            u8::from(month)
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn moment(text: &str) -> String {
+        match Timestamp::parse(text) {
+            Some(Parsed::Moment(t)) => t.to_string(),
+            other => panic!("{text}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn every_rfc_3339_spelling_of_a_moment_prints_the_same() {
+        for text in [
+            "2026-01-21T12:00:00Z",
+            "2026-01-21T12:00:00.000Z",
+            "2026-01-21t12:00:00z",
+            "2026-01-21 12:00:00.0000001Z",
+            "2026-01-21T13:30:00+01:30",
+            "2026-01-21T07:00:00-05:00",
+        ] {
+            assert_eq!(moment(text), "2026-01-21T12:00:00.000Z", "{text}");
+        }
+        assert_eq!(moment("1969-12-31T23:59:59.999Z"), "1969-12-31T23:59:59.999Z");
+        assert_eq!(moment("2024-02-29T00:00:00Z"), "2024-02-29T00:00:00.000Z");
+    }
+
+    #[test]
+    fn a_time_without_an_offset_is_told_apart() {
+        let Some(Parsed::WithoutOffset(t)) = Timestamp::parse("2026-01-21T12:00:00") else {
+            panic!("not told apart");
+        };
+        assert_eq!(t.to_string(), "2026-01-21T12:00:00.000Z");
+    }
+
+    #[test]
+    fn what_names_no_moment_is_none() {
+        for text in [
+            "",
+            "now",
+            "2026-01-21",
+            "2026-02-30T12:00:00Z",
+            "2026-01-21T25:00:00Z",
+            "2026-01-21T12:00:00ZZ",
+            "1769000400000",
+            "2026-01-21T12:00:00\u{661}Z",
+            "+12026-01-21T12:00:00Z",
+        ] {
+            assert_eq!(Timestamp::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_record_never_expires_early() {
+        assert_eq!(Timestamp::from_millis(1).as_seconds_rounded_up(), 1);
+        assert_eq!(Timestamp::from_millis(1000).as_seconds_rounded_up(), 1);
+        assert_eq!(Timestamp::from_millis(1001).as_seconds_rounded_up(), 2);
+    }
+}
