@@ -1,7 +1,8 @@
 //! Lambda's HTTP events (REST and HTTP APIs, ALB, function URLs) to the router's requests.
 //!
-//! `lambda_http` does the translating. Three things are added: a repeated signature header is handed
-//! on as such; an event that is none is answered and not failed; and so is a defect on the way in.
+//! `lambda_http` does the translating. What is added: a repeated signature header is handed on as such;
+//! the stage is no part of the path; and an event that is none is answered, not failed, as is a defect
+//! on the way in.
 
 use std::convert::Infallible;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -43,6 +44,7 @@ impl<'de> Deserialize<'de> for Event {
 /// An invocation's answer, in the shape that the front it came through reads.
 pub struct Reply(ReplyKind);
 
+#[expect(clippy::large_enum_variant, reason = "the large one is the usual one")]
 enum ReplyKind {
     Http(<Front as Service<LambdaEvent<LambdaRequest>>>::Response),
     Failure {
@@ -134,6 +136,7 @@ impl Service<LambdaEvent<Event>> for Gateway {
             return std::future::ready(reply).boxed();
         };
         keep_repeated_headers(&mut request);
+        leave_stage_out(&mut request);
         let event = LambdaEvent::new(*request, event.context);
         // A body that is said to be base64 and is not makes the translation panic.
         let Ok(answer) = catch_unwind(AssertUnwindSafe(|| self.0.call(event))) else {
@@ -157,6 +160,25 @@ fn keep_repeated_headers(request: &mut LambdaRequest) {
     };
     for name in multi.keys() {
         single.remove(name);
+    }
+}
+
+/// The routes are the same in every stage. (`lambda_http` would put its name in front of the path, but
+/// for a variable in the environment; HTTP APIs do so themselves.)
+fn leave_stage_out(request: &mut LambdaRequest) {
+    match request {
+        LambdaRequest::ApiGatewayV1(event) => event.request_context.stage = None,
+        LambdaRequest::ApiGatewayV2(event) => {
+            let stage = event.request_context.stage.take();
+            let (Some(stage), Some(path)) = (stage, &mut event.raw_path) else {
+                return;
+            };
+            let below = path.strip_prefix('/').and_then(|path| path.strip_prefix(&*stage));
+            if let Some(below) = below.filter(|below| below.starts_with('/')) {
+                *path = below.to_owned();
+            }
+        }
+        _ => {}
     }
 }
 

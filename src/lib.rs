@@ -19,6 +19,8 @@ pub mod json;
 #[cfg(feature = "cli")]
 pub mod local;
 pub mod results;
+#[cfg(feature = "cli")]
+pub mod samples;
 pub mod secrets;
 pub mod signature;
 pub mod store;

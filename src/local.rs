@@ -11,7 +11,7 @@ use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
 use axum::Router;
-use axum::body::{Body, Bytes};
+use axum::body::Body;
 use axum::extract::State;
 use axum::http::{Request, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -195,7 +195,7 @@ async fn secrets_manager(State(state): State<Arc<SecretsManagerState>>, request:
             parts.uri.path()
         ),
         headers: parts.headers,
-        body: Bytes::from(body),
+        body,
     };
     let answer = state.service.handle(request).await;
     let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);

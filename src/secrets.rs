@@ -93,19 +93,19 @@ pub enum Secrets {
     /// The secret itself.
     Fixed(Secret),
     /// A secret in Secrets Manager.
-    Managed(Managed),
+    Managed(Box<Managed>),
 }
 
 impl Secrets {
     /// The secret with that id or ARN, each version used for `cache` before it is asked for again.
     pub fn managed(client: Client, id: impl Into<String>, cache: Duration) -> Self {
-        Self::Managed(Managed {
+        Self::Managed(Box::new(Managed {
             client,
             id: id.into(),
             cache,
             known: Mutex::default(),
             asking: tokio::sync::Mutex::default(),
-        })
+        }))
     }
 
     /// Fetches the current version ahead of the first delivery. A failure is logged: the delivery asks again.
@@ -368,11 +368,13 @@ fn read(text: &str, stage: &'static str) -> Result<Secret, SecretsError> {
     let secret = if is_object {
         let object: Object =
             serde_json::from_str(text).map_err(|_| SecretsError::NoWebhookSecret { stage })?;
-        Secret::new(&object.webhook_secret)
+        object.webhook_secret
     } else {
-        Secret::new(text)
+        text.to_owned()
     };
-    secret.map_err(|source| SecretsError::Empty { stage, source })
+    // One of blanks alone is a slip, and as easily guessed as an empty one.
+    let key = if secret.trim().is_empty() { "" } else { &secret };
+    Secret::new(key).map_err(|source| SecretsError::Empty { stage, source })
 }
 
 fn warn(error: &SecretsError) {

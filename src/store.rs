@@ -487,7 +487,8 @@ impl Store {
         let mut conditions = vec!["expires_at > :now"];
         let mut query = self
             .newest_first(BY_TIME, limit, start, now)
-            .key_condition_expression("shard = :shard AND received_at BETWEEN :from AND :to")
+            .key_condition_expression("#shard = :shard AND received_at BETWEEN :from AND :to")
+            .expression_attribute_names("#shard", SHARD)
             .expression_attribute_values(":shard", shard)
             .expression_attribute_values(":from", AttributeValue::S(from))
             .expression_attribute_values(":to", AttributeValue::S(to));

@@ -1,1 +1,18 @@
+//! The real router on real emulators. One binary; a module a promise.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that can't go on should stop where it stands"
+)]
 
+mod cli;
+mod configuration;
+mod contract;
+mod faults;
+mod gateway;
+mod properties;
+mod reads;
+mod rotation;
+mod signature;
+mod support;
+mod telemetry;
+mod template;

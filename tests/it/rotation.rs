@@ -1,0 +1,301 @@
+//! The secret's cache against a real Secrets Manager API: rotation at every step, outages, forgeries.
+
+use std::time::{Duration, Instant};
+
+use sonotheia_webhook::aws;
+use sonotheia_webhook::config::{Config, SecretSource};
+use sonotheia_webhook::local::{self, Fault, SecretsManager};
+use sonotheia_webhook::secrets::{Match, Secrets, SecretsError};
+use sonotheia_webhook::signature::Secret;
+use sonotheia_webhook::timestamp::Timestamp;
+
+use crate::support::{Receiver, TABLE, deepfake, loopback, post, sign, signed};
+
+const ID: &str = "sonotheia/webhook";
+const CACHE: i64 = 300;
+
+struct Rotation {
+    manager: SecretsManager,
+    client: aws_sdk_secretsmanager::Client,
+    secrets: Secrets,
+    start: Timestamp,
+}
+
+impl Rotation {
+    /// A Secrets Manager that holds `secret`, and a cold cache in front of it.
+    async fn start(secret: &str) -> Self {
+        let manager = SecretsManager::start(loopback().await).unwrap();
+        let sdk = local::sdk_config(manager.endpoint());
+        let client = aws_sdk_secretsmanager::Client::new(&sdk);
+        client
+            .create_secret()
+            .name(ID)
+            .secret_string(secret)
+            .send()
+            .await
+            .unwrap();
+        Self {
+            secrets: Secrets::managed(aws::secrets_manager(&sdk), ID, Duration::from_secs(CACHE as u64)),
+            client,
+            manager,
+            start: Timestamp::now(),
+        }
+    }
+
+    /// A new current version, as a rotation makes it: pending, then promoted. (The emulator's short
+    /// cut, a put of a current version, leaves `AWSPREVIOUS` on every older one.)
+    async fn put(&self, secret: &str) {
+        let current = self.client.get_secret_value().secret_id(ID).send().await.unwrap();
+        let put = self.client.put_secret_value().secret_id(ID).secret_string(secret);
+        let pending = put.version_stages("AWSPENDING").send().await.unwrap();
+        let promote = self
+            .client
+            .update_secret_version_stage()
+            .secret_id(ID)
+            .version_stage("AWSCURRENT");
+        promote
+            .set_move_to_version_id(pending.version_id)
+            .set_remove_from_version_id(current.version_id)
+            .send()
+            .await
+            .unwrap();
+    }
+
+    /// Verifies a signature made with `secret`, so many seconds after the start.
+    async fn verify(&self, secret: &str, seconds: i64) -> Result<Option<Match>, SecretsError> {
+        let signature = Secret::new(secret).unwrap().sign(b"body");
+        let now = Timestamp::from_millis(self.start.as_millis() + seconds * 1000);
+        self.secrets.verify(b"body", &signature, now).await.result
+    }
+
+    /// How many calls the next step makes.
+    async fn calls<T>(&self, step: impl Future<Output = T>) -> (T, usize) {
+        let before = self.manager.calls();
+        let result = step.await;
+        (result, self.manager.calls() - before)
+    }
+}
+
+#[tokio::test]
+async fn a_secret_is_fetched_once_per_cache_period() {
+    let r = Rotation::start("one").await;
+    for (seconds, calls) in [(0, 1), (1, 0), (CACHE - 1, 0), (CACHE, 1), (2 * CACHE - 1, 0)] {
+        let (verdict, made) = r.calls(r.verify("one", seconds)).await;
+        assert_eq!(
+            (verdict.unwrap(), made),
+            (Some(Match::Current), calls),
+            "at {seconds} s"
+        );
+    }
+}
+
+#[tokio::test]
+async fn the_prefetch_spares_the_first_delivery_the_call() {
+    let r = Rotation::start("one").await;
+    r.secrets.prefetch(r.start).await;
+    assert_eq!(r.calls(r.verify("one", 0)).await.1, 0);
+}
+
+#[tokio::test]
+async fn no_step_of_a_rotation_refuses_a_valid_signature() {
+    // For every moment of the rotation within the cache period, with forgeries before and after:
+    // the sender signs with the old secret until it switches, CACHE seconds after the put, and its
+    // retries go on with the old one.
+    for warm in [false, true] {
+        for forged_before in [false, true] {
+            for forged_after in [false, true] {
+                for put_at in [0, 1, 31, CACHE - 1] {
+                    let r = Rotation::start("zero").await;
+                    r.put("one").await;
+                    if warm {
+                        assert_eq!(r.verify("one", 0).await.unwrap(), Some(Match::Current));
+                    }
+                    if forged_before {
+                        assert_eq!(r.verify("forged", 0).await.unwrap(), None);
+                        assert_eq!(r.verify("zero", 0).await.unwrap(), Some(Match::Previous));
+                    }
+                    r.put("two").await;
+                    let told = format!("{warm} {forged_before} {forged_after} {put_at}");
+                    for seconds in [put_at, put_at + 1, put_at + CACHE - 1] {
+                        assert!(
+                            r.verify("one", seconds).await.unwrap().is_some(),
+                            "old at {seconds}: {told}"
+                        );
+                        if forged_after {
+                            assert_eq!(r.verify("forged", seconds).await.unwrap(), None);
+                        }
+                    }
+                    for seconds in [put_at + CACHE, put_at + CACHE + 1, put_at + 2 * CACHE + 1] {
+                        let current = r.verify("two", seconds).await.unwrap();
+                        assert_eq!(current, Some(Match::Current), "new at {seconds}: {told}");
+                        if forged_after {
+                            assert_eq!(r.verify("forged", seconds).await.unwrap(), None);
+                        }
+                        let previous = r.verify("one", seconds).await.unwrap();
+                        assert_eq!(previous, Some(Match::Previous), "retry at {seconds}: {told}");
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_sender_that_switches_at_once_is_understood_by_the_refresh_on_a_mismatch() {
+    let r = Rotation::start("one").await;
+    r.verify("one", 0).await.unwrap();
+    r.put("two").await;
+    assert_eq!(r.verify("two", 1).await.unwrap(), Some(Match::Current));
+    assert_eq!(r.verify("one", 1).await.unwrap(), Some(Match::Previous));
+}
+
+#[tokio::test]
+async fn forgeries_cannot_drive_calls() {
+    let r = Rotation::start("one").await;
+    r.verify("one", 0).await.unwrap();
+    let forge = |from: i64, to: i64| {
+        let r = &r;
+        async move {
+            for seconds in from..to {
+                for _ in 0..5 {
+                    assert_eq!(r.verify("forged", seconds).await.unwrap(), None);
+                }
+            }
+        }
+    };
+    // The previous version, once, and the current one again, once.
+    assert_eq!(r.calls(forge(1, 31)).await.1, 2);
+    // From then on one refresh in 30 s.
+    assert_eq!(r.calls(forge(31, 61)).await.1, 1);
+    assert_eq!(r.calls(forge(61, 91)).await.1, 1);
+}
+
+#[tokio::test]
+async fn deliveries_at_once_ask_once() {
+    let r = Rotation::start("one").await;
+    let all = futures_util::future::join_all((0..50).map(|_| r.verify("one", 0)));
+    let (verdicts, calls) = r.calls(all).await;
+    assert!(
+        verdicts
+            .into_iter()
+            .all(|verdict| verdict.unwrap() == Some(Match::Current))
+    );
+    assert_eq!(calls, 1);
+}
+
+#[tokio::test]
+async fn the_last_good_secret_serves_while_secrets_manager_fails() {
+    for fault in [
+        Fault::InternalError,
+        Fault::Throttling,
+        Fault::Hang(Duration::from_secs(20)),
+    ] {
+        let r = Rotation::start("one").await;
+        r.put("two").await;
+        r.verify("one", 0).await.unwrap();
+        r.manager.break_with(Some(fault));
+        let begun = Instant::now();
+        assert_eq!(
+            r.verify("two", CACHE).await.unwrap(),
+            Some(Match::Current),
+            "{fault:?}"
+        );
+        assert_eq!(
+            r.verify("one", CACHE).await.unwrap(),
+            Some(Match::Previous),
+            "{fault:?}"
+        );
+        assert!(
+            begun.elapsed() < Duration::from_secs(3),
+            "one bounded call, then none for a second"
+        );
+        // What may be a rotation is no forgery.
+        assert!(r.verify("three", CACHE).await.is_err(), "{fault:?}");
+        r.put_and_mend("three").await;
+        assert_eq!(
+            r.verify("three", CACHE + 2).await.unwrap(),
+            Some(Match::Current),
+            "{fault:?}"
+        );
+    }
+}
+
+impl Rotation {
+    async fn put_and_mend(&self, secret: &str) {
+        self.manager.break_with(None);
+        self.put(secret).await;
+    }
+}
+
+#[tokio::test]
+async fn without_any_secret_it_is_unavailable_and_recovers() {
+    for fault in [
+        Fault::InternalError,
+        Fault::Throttling,
+        Fault::Hang(Duration::from_secs(20)),
+    ] {
+        let manager = SecretsManager::start(loopback().await).unwrap();
+        let client = aws_sdk_secretsmanager::Client::new(&local::sdk_config(manager.endpoint()));
+        client
+            .create_secret()
+            .name(ID)
+            .secret_string("one")
+            .send()
+            .await
+            .unwrap();
+        manager.break_with(Some(fault));
+        let config = Config::new(TABLE, SecretSource::SecretsManager(ID.into()));
+        let receiver = Receiver::with(config, Some(&manager), None).await;
+        // A start that can't fetch is a start all the same.
+        receiver.app.prefetch(Timestamp::now()).await;
+
+        let body = deepfake("event-1", "session-1", 0.5).to_string();
+        let begun = Instant::now();
+        for request in [
+            signed(&body, "one"),
+            signed(&body, "forged"),
+            post(&body, &[&sign("", "x")]),
+        ] {
+            let answer = receiver.send(request).await.expect(503, "unavailable");
+            assert!(answer.headers.contains_key("retry-after"), "{fault:?}");
+        }
+        assert!(begun.elapsed() < Duration::from_secs(3 * 4), "{fault:?}");
+        assert!(receiver.items().await.is_empty());
+
+        manager.break_with(None);
+        receiver.send(signed(&body, "one")).await.received(false);
+        receiver
+            .send(signed(&body, "forged"))
+            .await
+            .expect(401, "invalid_signature");
+    }
+}
+
+#[tokio::test]
+async fn the_secret_is_a_plain_string_or_a_json_object_and_never_empty() {
+    for (stored, secret) in [
+        ("plain", Some("plain")),
+        (r#"{"webhook_secret":"inner","other":1}"#, Some("inner")),
+        (r#""quoted""#, Some(r#""quoted""#)),
+        ("{not json", Some("{not json")),
+        ("{}", None),
+        (r#"{"webhook_secret":7}"#, None),
+        (r#"{"webhook_secret":""}"#, None),
+        (" ", None),
+    ] {
+        let r = Rotation::start(stored).await;
+        let verdict = r.verify(secret.unwrap_or("any"), 0).await;
+        match secret {
+            Some(_) => assert_eq!(verdict.unwrap(), Some(Match::Current), "{stored}"),
+            None => assert!(verdict.is_err(), "{stored}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_secret_that_is_not_there_is_unavailable_and_never_a_forgery() {
+    let manager = SecretsManager::start(loopback().await).unwrap();
+    let config = Config::new(TABLE, SecretSource::SecretsManager("nobody/made/this".into()));
+    let receiver = Receiver::with(config, Some(&manager), None).await;
+    receiver.deliver("{}").await.expect(503, "unavailable");
+}
