@@ -1,0 +1,96 @@
+//! What can go wrong in a command, and how a person is told.
+
+use std::error::Error;
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use sonotheia_webhook::config::Faults;
+use sonotheia_webhook::local::BoxError;
+use sonotheia_webhook::signature::{EmptySecret, MalformedSignature};
+
+/// Why a command ends with status 1.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The environment is not one to start with.
+    #[error(transparent)]
+    Configuration(#[from] Faults),
+    /// Likewise.
+    #[error(transparent)]
+    EmptySecret(#[from] EmptySecret),
+    /// The address is taken, or not ours.
+    #[error("can't listen on {address}; {option} chooses another port")]
+    Listen {
+        address: String,
+        /// The command's option for the port.
+        option: &'static str,
+        #[source]
+        source: io::Error,
+    },
+    /// The database's file can't be opened.
+    #[error("can't use {} as the database; --data takes a new file, or one that `serve` made", file.display())]
+    Data {
+        file: PathBuf,
+        #[source]
+        source: BoxError,
+    },
+    /// An embedded back end does not do as asked.
+    #[error("an embedded back end failed")]
+    BackEnd(#[source] BoxError),
+    /// Sockets or signals.
+    #[error("the server failed")]
+    Serve(#[source] io::Error),
+    /// The operating system has no randomness to give.
+    #[error("nothing random to make a secret or an id of")]
+    Randomness(#[from] getrandom::Error),
+    /// A file that was named can't be read.
+    #[error("can't read {}", file.display())]
+    Read {
+        file: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    /// Standard output is closed, or full.
+    #[error("can't write to standard output")]
+    Output(#[source] io::Error),
+    /// Not one delivery was answered.
+    #[error("nothing answers at {url}; start it with `cargo sonotheia serve`, or name another with --url")]
+    NothingAnswers {
+        url: String,
+        #[source]
+        source: Box<ureq::Error>,
+    },
+    /// Deliveries were not answered as the contract says.
+    #[error("{unexpected} of {sent} answers were not the expected ones{}", if *.unsigned { "; the receiver may have another secret" } else { "" })]
+    Unexpected {
+        unexpected: usize,
+        sent: usize,
+        /// Whether one of them was a 401.
+        unsigned: bool,
+    },
+    /// What was given as a signature is none.
+    #[error(transparent)]
+    Malformed(#[from] MalformedSignature),
+    /// A signature of other bytes, or by another secret.
+    #[error("the signature is not this secret's for these bytes{hint}")]
+    WrongSignature { hint: &'static str },
+}
+
+impl Failure {
+    /// Tells standard error, with the causes. A reader who has gone away is no news to anyone.
+    pub fn report(&self) {
+        if matches!(self, Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe) {
+            return;
+        }
+        let mut text = self.to_string();
+        let mut cause = self.source();
+        while let Some(error) = cause {
+            text = format!("{text}: {error}");
+            cause = error.source();
+        }
+        let mut err = io::stderr().lock();
+        for line in text.lines() {
+            // Where standard error is closed too, the exit status tells.
+            let _ = writeln!(err, "error: {line}");
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! `serve`: the router of the Lambda function, on a socket and an embedded DynamoDB.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use futures_util::FutureExt;
+use sonotheia_webhook::app::App;
+use sonotheia_webhook::telemetry::Telemetry;
+use sonotheia_webhook::{http, local as embedded};
+
+use crate::args::print;
+use crate::failure::Failure;
+use crate::local::{self, Local};
+
+/// How long requests may take to end after the process was told to.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// Run the receiver here, on an embedded DynamoDB
+#[derive(Args)]
+pub struct Serve {
+    /// Port to listen on; 0 takes a free one
+    #[arg(long, env = "PORT", default_value_t = 8080)]
+    port: u16,
+    /// Address to listen on
+    #[arg(long, default_value = "127.0.0.1")]
+    host: String,
+    /// Keep the records in this file, and not in memory
+    #[arg(long, value_name = "FILE")]
+    data: Option<PathBuf>,
+}
+
+impl Serve {
+    /// Serves until Ctrl-C or SIGTERM.
+    #[tokio::main]
+    pub async fn run(self) -> Result<(), Failure> {
+        let local = Local::from_env()?;
+        let stop = local::stop_signal()?.shared();
+        let listener = local::listen(&self.host, self.port, "--port").await?;
+        let address = listener.local_addr().map_err(Failure::Serve)?;
+        let inner = local::listen("127.0.0.1", 0, "--port").await?;
+        let dynamodb = local::dynamodb(inner, self.data.clone())?;
+
+        let telemetry = Telemetry::new(io::stderr());
+        local::log(&telemetry);
+        let sdk = embedded::sdk_config(dynamodb.endpoint());
+        let app = App::new(local.config.clone(), &sdk, telemetry)?;
+        app.store.create_table().await.map_err(Failure::BackEnd)?;
+        print(&self.banner(address, &local))?;
+
+        let server = axum::serve(listener, http::router(app)).with_graceful_shutdown(stop.clone());
+        // A client that keeps a connection busy does not keep the process.
+        let overdue = stop.then(|()| tokio::time::sleep(GRACE));
+        tokio::select! {
+            served = server.into_future() => served.map_err(Failure::Serve)?,
+            () = overdue => {}
+        }
+        dynamodb.stop().await;
+        Ok(())
+    }
+
+    fn banner(&self, mut address: SocketAddr, local: &Local) -> String {
+        let guard = if address.ip().is_loopback() {
+            ""
+        } else {
+            "Whoever reaches this address can read the results: only on AWS are they for IAM callers.\n"
+        };
+        if address.ip().is_unspecified() {
+            address.set_ip([127, 0, 0, 1].into());
+        }
+        let kept = match &self.data {
+            Some(file) => format!("in {}", file.display()),
+            None => "in memory; --data FILE keeps them".to_owned(),
+        };
+        let (secret, pasted) = if local.made {
+            (local.secret.as_str(), local.secret.as_str())
+        } else {
+            (
+                "the one in SONOTHEIA_WEBHOOK_SECRET",
+                "\"$SONOTHEIA_WEBHOOK_SECRET\"",
+            )
+        };
+        format!(
+            "Listening on http://{address}\n\
+             Secret: {secret}\n\
+             Records: {kept}\n\
+             {guard}\n\
+             Send signed sample events, from another terminal:\n  \
+               cargo sonotheia send --url http://{address}/webhook --secret {pasted}\n\
+             Read what became of them:\n  \
+               curl http://{address}/results\n"
+        )
+    }
+}
