@@ -395,7 +395,10 @@ impl Cursor for Position {
             Parsed::Moment(time) => time,
             Parsed::WithoutOffset(_) => return None,
         };
-        let ours = time.to_string() == received_at && (1..=512).contains(&event_id.len());
+        // Ids have no control characters; a cursor over all records, which is lines of these, has.
+        let ours = time.to_string() == received_at
+            && (1..=512).contains(&event_id.len())
+            && !event_id.contains(char::is_control);
         ours.then(|| Self {
             received_at: received_at.to_owned(),
             event_id: event_id.to_owned(),
@@ -403,7 +406,7 @@ impl Cursor for Position {
     }
 }
 
-/// A line a shard: empty at the start, `.` at the end. Ids have no control characters.
+/// A line a shard: empty at the start, `.` at the end.
 impl Cursor for Shards {
     fn pack(&self) -> String {
         let line = |progress: &Progress| match progress {

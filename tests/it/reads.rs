@@ -4,6 +4,8 @@ use std::collections::HashSet;
 
 use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 use sonotheia_webhook::telemetry::Report;
 use sonotheia_webhook::timestamp::Timestamp;
@@ -331,6 +333,13 @@ async fn a_cursor_of_another_query_is_refused_and_never_a_defect() {
         .expect(400, "invalid_query");
     receiver
         .get(&format!("/results?cursor={of_session}"))
+        .await
+        .expect(400, "invalid_query");
+    // Whichever shard the newest record fell into: here, into the first.
+    let first_shard = format!("{} event-4{}", ago(10), "\n.".repeat(15));
+    let of_all_from_the_first = URL_SAFE_NO_PAD.encode(first_shard);
+    receiver
+        .get(&format!("/results/s?cursor={of_all_from_the_first}"))
         .await
         .expect(400, "invalid_query");
     let early = ago(1000);
