@@ -1,0 +1,254 @@
+//! Medians, the table, and what is reached of the limits.
+
+use std::error::Error;
+use std::io::Write;
+use std::path::Path;
+use std::time::Duration;
+
+use flate2::Compression;
+use flate2::write::DeflateEncoder;
+
+use crate::{Calls, Kind, Phase, Round};
+
+/// A function's figures: of durations the median over the rounds, of memory the most.
+pub struct Line {
+    kind: Kind,
+    bytes: usize,
+    deflated: usize,
+    init: f64,
+    cold: f64,
+    first_event_cpu: f64,
+    fresh: Figures,
+    duplicate: Option<Figures>,
+    forged: Option<Figures>,
+    large: Figures,
+    memory: u64,
+    memory_after_large: u64,
+    start_calls: Calls,
+}
+
+/// Of one kind of event: microseconds, and calls an event.
+struct Figures {
+    p50: f64,
+    p99: f64,
+    cpu: f64,
+    calls: Calls,
+    events: usize,
+}
+
+impl Kind {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Floor => "floor: `lambda_http` that answers 200",
+            Self::PutItem => "one PutItem, trimmed SDK",
+            Self::Receiver => "**the receiver**",
+        }
+    }
+}
+
+impl Line {
+    pub fn new(kind: Kind, binary: &Path, rounds: Vec<Round>) -> Result<Self, Box<dyn Error>> {
+        let program = std::fs::read(binary)?;
+        // What a zip holds, but for its directory.
+        let mut zip = DeflateEncoder::new(Vec::new(), Compression::best());
+        zip.write_all(&program)?;
+        let all = |figure: fn(&Round) -> Duration| median(rounds.iter().map(figure));
+        let each = |phase: fn(&Round) -> Option<&Phase>| {
+            let phases: Option<Vec<_>> = rounds.iter().map(phase).collect();
+            phases.map(|phases| Figures::new(&phases))
+        };
+        let none = "a function without events";
+        Ok(Self {
+            kind,
+            bytes: program.len(),
+            deflated: zip.finish()?.len(),
+            init: all(|round| round.init),
+            cold: all(|round| round.cold),
+            first_event_cpu: all(|round| round.first_event_cpu),
+            fresh: each(|round| Some(&round.fresh)).ok_or(none)?,
+            duplicate: each(|round| round.duplicate.as_ref()),
+            forged: each(|round| round.forged.as_ref()),
+            large: each(|round| Some(&round.large)).ok_or(none)?,
+            memory: rounds.iter().map(|round| round.memory).max().unwrap_or(0),
+            memory_after_large: rounds
+                .iter()
+                .map(|round| round.memory_after_large)
+                .max()
+                .unwrap_or(0),
+            start_calls: rounds
+                .first()
+                .map(|round| round.start_calls.clone())
+                .unwrap_or_default(),
+        })
+    }
+}
+
+impl Figures {
+    fn new(phases: &[&Phase]) -> Self {
+        let mut latencies: Vec<_> = phases.iter().flat_map(|phase| &phase.latencies).collect();
+        latencies.sort_unstable();
+        let at = |part: f64| {
+            let last = latencies.len().saturating_sub(1);
+            latencies
+                .get((last as f64 * part) as usize)
+                .map_or(0.0, |d| d.as_secs_f64() * 1e6)
+        };
+        let mut calls = Calls::new();
+        for (operation, count) in phases.iter().flat_map(|phase| &phase.calls) {
+            *calls.entry(operation.clone()).or_default() += count;
+        }
+        Self {
+            p50: at(0.5),
+            p99: at(0.99),
+            cpu: median(phases.iter().map(|phase| phase.cpu)),
+            calls,
+            events: latencies.len(),
+        }
+    }
+
+    fn is_one_put_each(&self) -> bool {
+        self.calls == Calls::from([("PutItem".to_owned(), self.events as u64)])
+    }
+}
+
+/// In microseconds.
+fn median(durations: impl Iterator<Item = Duration>) -> f64 {
+    let mut sorted: Vec<_> = durations.collect();
+    sorted.sort_unstable();
+    sorted
+        .get(sorted.len() / 2)
+        .map_or(0.0, |d| d.as_secs_f64() * 1e6)
+}
+
+const MB: f64 = 1e6;
+
+pub fn print(lines: &[Line]) {
+    println!(
+        "| | init ms | cold ms | first-event CPU ms | new p50 / p99 us | CPU us: new | duplicate | forged | 256 KiB | peak MB | after 256 KiB | binary MB | zip MB |"
+    );
+    println!("|---|{}", "---:|".repeat(12));
+    for line in lines {
+        let cpu = |figures: &Option<Figures>| {
+            figures
+                .as_ref()
+                .map_or_else(String::new, |figures| format!("{:.0}", figures.cpu))
+        };
+        println!(
+            "| {} | {:.2} | {:.2} | {:.2} | {:.0} / {:.0} | {:.0} | {} | {} | {:.0} | {:.1} | {:.1} | {:.2} | {:.2} |",
+            line.kind.name(),
+            line.init / 1000.0,
+            line.cold / 1000.0,
+            line.first_event_cpu / 1000.0,
+            line.fresh.p50,
+            line.fresh.p99,
+            line.fresh.cpu,
+            cpu(&line.duplicate),
+            cpu(&line.forged),
+            line.large.cpu,
+            line.memory as f64 / MB,
+            line.memory_after_large as f64 / MB,
+            line.bytes as f64 / MB,
+            line.deflated as f64 / MB,
+        );
+    }
+}
+
+/// Prints what is asked for beside what is there; whether all that is no timing holds.
+pub fn limits(lines: &[Line]) -> bool {
+    let of = |kind| lines.iter().find(|line| line.kind == kind);
+    let Some(receiver) = of(Kind::Receiver) else {
+        return false;
+    };
+    let mut all_hold = true;
+    println!("\n| what | limit | measured | |\n|---|---:|---:|---|");
+    let mut row = |what: &str, limit: f64, measured: f64, is_timing: bool| {
+        let holds = measured <= limit;
+        all_hold &= holds || is_timing;
+        let verdict = if holds { "holds" } else { "**does not hold**" };
+        println!("| {what} | {limit} | {measured:.2} | {verdict} |");
+    };
+    let (duplicate, forged) = (receiver.duplicate.as_ref(), receiver.forged.as_ref());
+    let cpu = |figures: Option<&Figures>| figures.map_or(f64::NAN, |figures| figures.cpu);
+    if let (Some(floor), Some(put)) = (of(Kind::Floor), of(Kind::PutItem)) {
+        row("cold start / floor's", 2.5, receiver.cold / floor.cold, true);
+        row(
+            "CPU of a new event / floor's",
+            2.8,
+            receiver.fresh.cpu / floor.fresh.cpu,
+            true,
+        );
+        row(
+            "p50 of a new event / one PutItem's",
+            1.1,
+            receiver.fresh.p50 / put.fresh.p50,
+            true,
+        );
+        row(
+            "CPU of a 256 KiB event / floor's",
+            1.5,
+            receiver.large.cpu / floor.large.cpu,
+            true,
+        );
+        row(
+            "CPU of a forged request / floor's",
+            1.15,
+            cpu(forged) / floor.fresh.cpu,
+            true,
+        );
+    }
+    row(
+        "CPU of the first event, ms",
+        0.5,
+        receiver.first_event_cpu / 1000.0,
+        true,
+    );
+    row(
+        "CPU of a duplicate / a new event's",
+        1.0,
+        cpu(duplicate) / receiver.fresh.cpu,
+        true,
+    );
+    row("peak memory, MB", 9.0, receiver.memory as f64 / MB, false);
+    row("zip, MB", 3.0, receiver.deflated as f64 / MB, false);
+
+    let mut counted = |what: &str, holds: bool, calls: &Calls| {
+        all_hold &= holds;
+        let verdict = if holds { "holds" } else { "**does not hold**" };
+        let calls: Vec<_> = calls
+            .iter()
+            .map(|(operation, count)| format!("{count} {operation}"))
+            .collect();
+        let calls = if calls.is_empty() {
+            "none".to_owned()
+        } else {
+            calls.join(", ")
+        };
+        println!("| {what} | | {calls} | {verdict} |");
+    };
+    let of_start =
+        [("GetItem", 1), ("GetSecretValue", 1), ("PutItem", 1)].map(|(name, count)| (name.to_owned(), count));
+    counted(
+        "calls of a start and its first event",
+        receiver.start_calls == Calls::from(of_start),
+        &receiver.start_calls,
+    );
+    counted(
+        "calls of new events",
+        receiver.fresh.is_one_put_each(),
+        &receiver.fresh.calls,
+    );
+    if let (Some(duplicate), Some(forged)) = (duplicate, forged) {
+        counted(
+            "calls of duplicates",
+            duplicate.is_one_put_each(),
+            &duplicate.calls,
+        );
+        counted("calls of forged requests", forged.calls.is_empty(), &forged.calls);
+    }
+    counted(
+        "calls of 256 KiB events",
+        receiver.large.is_one_put_each(),
+        &receiver.large.calls,
+    );
+    all_hold
+}
