@@ -7,9 +7,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use aws_config::environment::EnvironmentVariableCredentialsProvider;
+use aws_config::identity::IdentityCache;
 use aws_config::retry::RetryConfig;
+use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, SdkConfig};
+use aws_credential_types::provider::ProvideCredentials;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
@@ -52,12 +55,20 @@ pub enum TrustError {
 /// # Errors
 /// [`TrustError`] where `SSL_CERT_FILE` is set and can't be used.
 pub async fn sdk_config() -> Result<SdkConfig, TrustError> {
-    let loader = aws_config::defaults(BehaviorVersion::latest()).http_client(http_client()?);
-    // Lambda's environment holds the keys; only elsewhere is it worth asking files and services for them.
-    let loader = if std::env::var_os("AWS_ACCESS_KEY_ID").is_some() {
-        loader.credentials_provider(EnvironmentVariableCredentialsProvider::new())
-    } else {
-        loader
+    let loader = aws_config::defaults(BehaviorVersion::latest())
+        .http_client(http_client()?)
+        // It watches for bodies that trickle; the attempts' time-outs end those.
+        .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
+    // Lambda's environment holds the keys, for as long as the process lives: nothing is asked for them,
+    // and nothing keeps them fresh. Elsewhere it is the usual chain of files and services.
+    let keys = EnvironmentVariableCredentialsProvider::new()
+        .provide_credentials()
+        .await;
+    let loader = match keys {
+        Ok(keys) => loader
+            .credentials_provider(keys)
+            .identity_cache(IdentityCache::no_cache()),
+        Err(_) => loader,
     };
     Ok(loader.load().await)
 }

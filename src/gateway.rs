@@ -20,7 +20,6 @@ use lambda_http::{Adapter, Request, RequestExt};
 use serde::de::{Deserialize, Deserializer};
 use serde::ser::{Serialize, Serializer};
 use serde_json::json;
-use serde_json::value::RawValue;
 
 use crate::telemetry::Invocation;
 
@@ -35,8 +34,8 @@ pub enum Event {
 
 impl<'de> Deserialize<'de> for Event {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let payload = Box::<RawValue>::deserialize(deserializer)?;
-        let request = serde_json::from_str::<LambdaRequest>(payload.get());
+        // `lambda_http` takes any JSON off the deserializer before it looks whether it is a request.
+        let request = LambdaRequest::deserialize(deserializer);
         Ok(request.map_or(Self::Other, |request| Self::Http(Box::new(request))))
     }
 }

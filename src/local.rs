@@ -30,6 +30,10 @@ pub const REGION: &str = "us-east-1";
 /// The key id and the key that they take; any would do.
 pub const CREDENTIALS: (&str, &str) = ("local", "local");
 
+/// Crates to be quiet in the log: to the embedded DynamoDB every failed condition is worth a warning,
+/// and here each one is a duplicate.
+pub const NOISY: &[&str] = &["dynoxide"];
+
 /// A server in this process. It stops when it is told to, or dropped.
 #[derive(Debug)]
 struct Server {

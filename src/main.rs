@@ -11,7 +11,7 @@ use sonotheia_webhook::{aws, gateway, http};
 
 fn main() -> ExitCode {
     let telemetry = Telemetry::new(std::io::stdout());
-    telemetry.install(tracing::Level::INFO);
+    telemetry.install(&[]);
     match start(telemetry) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

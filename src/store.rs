@@ -380,16 +380,15 @@ impl Store {
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .send()
             .await;
-        let there = match sent {
-            Ok(_) => return Ok(PutOutcome::Stored),
-            Err(error) => match error.as_service_error() {
-                Some(PutItemError::ConditionalCheckFailedException(refusal)) => refusal
-                    .item()
-                    .ok_or(StoreError::Foreign { attribute: EVENT_ID })?
-                    .clone(),
-                _ => return Err(StoreError::of(PUT)(error)),
-            },
+        let Err(error) = sent else {
+            return Ok(PutOutcome::Stored);
         };
+        let Some(PutItemError::ConditionalCheckFailedException(refusal)) = error.as_service_error() else {
+            return Err(StoreError::of(PUT)(error));
+        };
+        let there = refusal
+            .item()
+            .ok_or(StoreError::Foreign { attribute: EVENT_ID })?;
         let is = |attribute, bytes: &[u8]| {
             let value: Option<&AttributeValue> = there.get(attribute);
             value

@@ -4,14 +4,19 @@
 //! format"), so that what is counted and what can be searched is the same record, and costs one line.
 //! No secret, signature or body can get into it: [`Report`] has no field for them.
 
-use std::io::{self, Write};
+use std::fmt;
+use std::io::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use serde::ser::{Serialize, SerializeMap, Serializer};
-use serde_json::json;
-use tracing_subscriber::fmt::MakeWriter;
+use serde::Serialize;
+use serde::ser::{SerializeMap, Serializer};
+use serde_json::Value;
+use tracing::field::{Field, Visit};
+use tracing::level_filters::LevelFilter;
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Level, Metadata, Subscriber};
 
 use crate::event::Alert;
 use crate::timestamp::Timestamp;
@@ -132,17 +137,45 @@ pub struct Line<'a> {
     pub cold_start: bool,
 }
 
+/// A metric's definition, as the format writes it, and its value.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Metric {
+    name: &'static str,
+    unit: Unit,
+    #[serde(skip)]
+    value: f64,
+}
+
+#[derive(Clone, Copy, Serialize)]
 enum Unit {
     Count,
     Milliseconds,
 }
 
+/// What CloudWatch is to make of a line's members.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Directive<'a> {
+    namespace: &'static str,
+    dimensions: [&'static [&'static str]; 1],
+    metrics: &'a [Metric],
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Extraction<'a> {
+    timestamp: i64,
+    cloud_watch_metrics: &'a [Directive<'a>],
+}
+
 impl Line<'_> {
-    fn metrics(&self) -> Vec<(&'static str, Unit, f64)> {
+    fn metrics(&self) -> Vec<Metric> {
         let mut metrics = Vec::with_capacity(8);
+        let mut put = |name, unit, value| metrics.push(Metric { name, unit, value });
         let mut count = |name, n: usize| {
             if n > 0 {
-                metrics.push((name, Unit::Count, n as f64));
+                put(name, Unit::Count, n as f64);
             }
         };
         count("ColdStart", self.cold_start.into());
@@ -159,12 +192,12 @@ impl Line<'_> {
         count("PreviousSecretUsed", report.previous_secret.into());
         count("SecretRefresh", report.secret_refreshes as usize);
         let ms = |duration: Duration| duration.as_secs_f64() * 1000.0;
-        metrics.push(("HandlerLatency", Unit::Milliseconds, ms(self.duration)));
+        put("HandlerLatency", Unit::Milliseconds, ms(self.duration));
         if let Some(latency) = report.store_latency {
-            metrics.push(("StoreLatency", Unit::Milliseconds, ms(latency)));
+            put("StoreLatency", Unit::Milliseconds, ms(latency));
         }
         if let Some(lag) = report.lag_ms {
-            metrics.push(("DeliveryLag", Unit::Milliseconds, lag as f64));
+            put("DeliveryLag", Unit::Milliseconds, lag as f64);
         }
         metrics
     }
@@ -210,27 +243,35 @@ impl Serialize for Line<'_> {
 
         let metrics = self.metrics();
         if !metrics.is_empty() {
-            let definition = |(name, unit, _): &(&str, Unit, f64)| match unit {
-                Unit::Count => json!({"Name": name, "Unit": "Count"}),
-                Unit::Milliseconds => json!({"Name": name, "Unit": "Milliseconds"}),
+            let directive = |dimensions: &'static [_], metrics| Directive {
+                namespace: NAMESPACE,
+                dimensions: [dimensions],
+                metrics,
             };
-            let all: Vec<_> = metrics.iter().map(definition).collect();
-            let mut directives =
-                vec![json!({"Namespace": NAMESPACE, "Dimensions": [["Service"]], "Metrics": all})];
-            if let Some(alert) = report.and_then(|r| r.alert) {
-                directives.push(json!({
-                    "Namespace": NAMESPACE,
-                    "Dimensions": [["Service", "alert"]],
-                    "Metrics": [{"Name": "Alert", "Unit": "Count"}],
-                }));
+            let by_alert = [Metric {
+                name: "Alert",
+                unit: Unit::Count,
+                value: 1.0,
+            }];
+            let directives = [
+                directive(&["Service"], &metrics),
+                directive(&["Service", "alert"], &by_alert),
+            ];
+            let alert = report.and_then(|r| r.alert);
+            let extraction = Extraction {
+                timestamp: self.received_at.as_millis(),
+                cloud_watch_metrics: if alert.is_some() {
+                    &directives
+                } else {
+                    &directives[..1]
+                },
+            };
+            line.serialize_entry("_aws", &extraction)?;
+            line.serialize_entry("Service", SERVICE)?;
+            if let Some(alert) = alert {
                 line.serialize_entry("alert", alert.as_str())?;
             }
-            line.serialize_entry(
-                "_aws",
-                &json!({"Timestamp": self.received_at.as_millis(), "CloudWatchMetrics": directives}),
-            )?;
-            line.serialize_entry("Service", SERVICE)?;
-            for (name, unit, value) in &metrics {
+            for Metric { name, unit, value } in &metrics {
                 match unit {
                     Unit::Count => line.serialize_entry(name, &(*value as u64))?,
                     Unit::Milliseconds => line.serialize_entry(name, &((value * 1000.0).round() / 1000.0))?,
@@ -270,9 +311,14 @@ impl Telemetry {
 
     /// Writes an invocation's line.
     pub fn write(&self, line: &Line<'_>) {
-        let Ok(mut json) = serde_json::to_vec(line) else {
+        self.write_json(line);
+    }
+
+    fn write_json(&self, line: &impl Serialize) {
+        let mut json = Vec::with_capacity(2048);
+        if serde_json::to_writer(&mut json, line).is_err() {
             return;
-        };
+        }
         json.push(b'\n');
         // Where standard output is gone there is nobody left to tell.
         let _ = self
@@ -282,53 +328,79 @@ impl Telemetry {
             .write_all(&json);
     }
 
-    /// Sends everything else that is logged, from `max_level` up, the same way: as JSON, a line each.
-    pub fn install(&self, max_level: tracing::Level) {
-        let installed = tracing_subscriber::fmt()
-            .json()
-            .flatten_event(true)
-            .with_current_span(false)
-            .with_span_list(false)
-            .with_max_level(max_level)
-            .with_timer(Clock)
-            .with_writer(self.clone())
-            .try_init();
-        if installed.is_err() {
-            tracing::debug!("a subscriber is installed already");
-        }
+    /// Sends everything else that is logged at INFO and above the same way: as JSON, a line each.
+    /// Of the crates in `noisy` only errors.
+    pub fn install(&self, noisy: &'static [&'static str]) {
+        let telemetry = self.clone();
+        // One that is there already was put there by somebody who wants it.
+        let _ = tracing::subscriber::set_global_default(Events { telemetry, noisy });
     }
 }
 
-struct Clock;
+/// What is said through `tracing`. Spans are not kept: Lambda's runtime and the SDK open several an
+/// invocation, which cost more than the rest of the log.
+struct Events {
+    telemetry: Telemetry,
+    noisy: &'static [&'static str],
+}
 
-impl tracing_subscriber::fmt::time::FormatTime for Clock {
-    fn format_time(&self, w: &mut tracing_subscriber::fmt::format::Writer<'_>) -> std::fmt::Result {
-        write!(w, "{}", Timestamp::now())
+impl Subscriber for Events {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        let is_noisy = self.noisy.iter().any(|name| metadata.target().starts_with(name));
+        let least = if is_noisy { Level::ERROR } else { Level::INFO };
+        metadata.is_event() && *metadata.level() <= least
+    }
+
+    fn max_level_hint(&self) -> Option<LevelFilter> {
+        Some(LevelFilter::INFO)
+    }
+
+    fn event(&self, event: &Event<'_>) {
+        let metadata = event.metadata();
+        let mut line = Fields(serde_json::Map::new());
+        line.put("timestamp", Timestamp::now().to_string());
+        line.put("level", metadata.level().as_str());
+        line.put("target", metadata.target());
+        event.record(&mut line);
+        self.telemetry.write_json(&line.0);
+    }
+
+    // No span is enabled, so none comes here.
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+    fn enter(&self, _: &Id) {}
+    fn exit(&self, _: &Id) {}
+}
+
+/// An event's fields as members.
+struct Fields(serde_json::Map<String, Value>);
+
+impl Fields {
+    fn put(&mut self, name: &str, value: impl Into<Value>) {
+        self.0.insert(name.to_owned(), value.into());
     }
 }
 
-impl<'a> MakeWriter<'a> for Telemetry {
-    type Writer = LineWriter;
-
-    fn make_writer(&'a self) -> LineWriter {
-        LineWriter(self.out.clone())
+impl Visit for Fields {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.put(field.name(), format!("{value:?}"));
     }
-}
-
-/// A line of the subscriber's on its way out.
-pub struct LineWriter(Arc<Mutex<dyn Write + Send>>);
-
-impl Write for LineWriter {
-    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        // The subscriber hands over a line whole.
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .write_all(line)?;
-        Ok(line.len())
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.put(field.name(), value);
     }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).flush()
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.put(field.name(), value);
+    }
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.put(field.name(), value);
+    }
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        self.put(field.name(), value);
+    }
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.put(field.name(), value);
     }
 }

@@ -6,7 +6,7 @@ use std::io;
 use clap::Args;
 use serde_json::json;
 use sonotheia_webhook::aws;
-use sonotheia_webhook::local::{CREDENTIALS, REGION, SecretsManager, sdk_config};
+use sonotheia_webhook::local::{CREDENTIALS, NOISY, REGION, SecretsManager, sdk_config};
 use sonotheia_webhook::store::Store;
 use sonotheia_webhook::telemetry::Telemetry;
 
@@ -34,7 +34,7 @@ impl Backends {
     pub async fn run(self) -> Result<(), Failure> {
         let local = Local::from_env()?;
         let stop = local::stop_signal()?;
-        local::log(&Telemetry::new(io::stderr()));
+        Telemetry::new(io::stderr()).install(NOISY);
 
         let listener = local::listen("127.0.0.1", self.dynamodb_port, "--dynamodb-port").await?;
         let dynamodb = local::dynamodb(listener, None)?;

@@ -5,11 +5,7 @@ use std::path::PathBuf;
 
 use sonotheia_webhook::config::Config;
 use sonotheia_webhook::local::DynamoDb;
-use sonotheia_webhook::telemetry::Telemetry;
 use tokio::net::TcpListener;
-use tracing_subscriber::filter::{LevelFilter, Targets};
-use tracing_subscriber::layer::SubscriberExt;
-use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::failure::Failure;
 
@@ -71,21 +67,6 @@ pub fn dynamodb(listener: TcpListener, data: Option<PathBuf>) -> Result<DynamoDb
         Some(file) => Failure::Data { file, source },
         None => Failure::BackEnd(source),
     })
-}
-
-/// Sends what is logged to `telemetry`, a line each.
-pub fn log(telemetry: &Telemetry) {
-    // To the embedded DynamoDB every failed condition is worth a warning; here each one is a duplicate.
-    let levels = Targets::new()
-        .with_default(LevelFilter::INFO)
-        .with_target("dynoxide", LevelFilter::ERROR);
-    let lines = tracing_subscriber::fmt::layer()
-        .json()
-        .flatten_event(true)
-        .with_current_span(false)
-        .with_span_list(false)
-        .with_writer(telemetry.clone());
-    tracing_subscriber::registry().with(lines).with(levels).init();
 }
 
 /// What resolves when the process is told to end: by Ctrl-C, or by SIGTERM.

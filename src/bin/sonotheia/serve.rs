@@ -44,7 +44,7 @@ impl Serve {
         let dynamodb = local::dynamodb(inner, self.data.clone())?;
 
         let telemetry = Telemetry::new(io::stderr());
-        local::log(&telemetry);
+        telemetry.install(embedded::NOISY);
         let sdk = embedded::sdk_config(dynamodb.endpoint());
         let app = App::new(local.config.clone(), &sdk, telemetry)?;
         app.store.create_table().await.map_err(Failure::BackEnd)?;
