@@ -47,13 +47,20 @@ impl App {
         }))
     }
 
-    /// Does at start what the first delivery would have to wait for. Takes at most as long as the
-    /// clients' time-outs allow, and never fails: a delivery asks again.
+    /// Does at start what the first delivery would have to wait for: fetches the secret, and opens the
+    /// connection to the table. Never fails: a delivery asks again. Nor does it wait for long, since the
+    /// first delivery's sender is waiting already.
     pub async fn prefetch(&self, now: Timestamp) {
-        let (_, connected) = tokio::join!(self.secrets.prefetch(now), self.store.prefetch());
-        if let Err(error) = connected {
-            let error = aws_sdk_dynamodb::error::DisplayErrorContext(error);
-            tracing::warn!(%error, "no connection to the table yet");
-        }
+        let secret = self.secrets.prefetch(now);
+        let connection = self.store.prefetch();
+        let both = async { tokio::join!(secret, connection).1 };
+        let error: Box<dyn std::error::Error + Send + Sync> =
+            match tokio::time::timeout(aws::PREFETCH_DEADLINE, both).await {
+                Ok(Ok(())) => return,
+                Ok(Err(error)) => error.into(),
+                Err(elapsed) => elapsed.into(),
+            };
+        let error = aws_sdk_dynamodb::error::DisplayErrorContext(&*error);
+        tracing::warn!(%error, "not ready yet; the first delivery asks again");
     }
 }

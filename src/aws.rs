@@ -13,11 +13,11 @@ use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, SdkConfig};
 use aws_credential_types::provider::ProvideCredentials;
-use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
-use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
-use aws_smithy_runtime_api::client::http::SharedHttpClient;
+use rustls::RootCertStore;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
+
+use crate::https::HttpsClient;
 
 /// The roots that AWS's endpoints chain to ("Amazon Trust Services", repository of certificates).
 ///
@@ -26,6 +26,9 @@ const AMAZON_ROOTS: &[u8] = include_bytes!("amazon-roots.pem");
 
 /// The whole of a request's time, from its first byte to its answer. The sender waits 5 s.
 pub const REQUEST_DEADLINE: Duration = Duration::from_millis(4200);
+
+/// What may be done ahead of the first request. It and [`REQUEST_DEADLINE`] fit into the sender's 5 s.
+pub const PREFETCH_DEADLINE: Duration = Duration::from_millis(600);
 
 /// The file of roots in `SSL_CERT_FILE` can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -45,9 +48,6 @@ pub enum TrustError {
         /// The file.
         path: PathBuf,
     },
-    /// The TLS library refuses to start.
-    #[error("TLS can't be set up")]
-    Tls(#[from] aws_smithy_http_client::HttpClientError),
 }
 
 /// The SDK's settings from the environment, with our trust store.
@@ -56,7 +56,7 @@ pub enum TrustError {
 /// [`TrustError`] where `SSL_CERT_FILE` is set and can't be used.
 pub async fn sdk_config() -> Result<SdkConfig, TrustError> {
     let loader = aws_config::defaults(BehaviorVersion::latest())
-        .http_client(http_client()?)
+        .http_client(HttpsClient::new(roots()?))
         // It watches for bodies that trickle; the attempts' time-outs end those.
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
     // Lambda's environment holds the keys, for as long as the process lives: nothing is asked for them,
@@ -73,27 +73,27 @@ pub async fn sdk_config() -> Result<SdkConfig, TrustError> {
     Ok(loader.load().await)
 }
 
-/// An HTTP client that trusts the Amazon roots and, where `SSL_CERT_FILE` names a file, those in it:
-/// for proxies that end TLS, and for endpoints of one's own.
-fn http_client() -> Result<SharedHttpClient, TrustError> {
-    let mut trust = TrustStore::empty().with_pem_certificate(AMAZON_ROOTS);
+/// The Amazon roots and, where `SSL_CERT_FILE` names a file, those in it: for proxies that end TLS, and
+/// for endpoints of one's own.
+fn roots() -> Result<RootCertStore, TrustError> {
+    let mut roots = RootCertStore::empty();
+    let mut trust = |pem: &[u8]| {
+        let certificates: Vec<_> = CertificateDer::pem_slice_iter(pem)
+            .collect::<Result<_, _>>()
+            .ok()?;
+        // Bundles hold old ones, too, that nothing chains to any more and that can't be read.
+        let (trusted, _) = roots.add_parsable_certificates(certificates);
+        (trusted > 0).then_some(())
+    };
+    trust(AMAZON_ROOTS).expect("the compiled-in roots are certificates");
     if let Some(path) = std::env::var_os("SSL_CERT_FILE").map(PathBuf::from) {
         let pem = std::fs::read(&path).map_err(|source| TrustError::Read {
             path: path.clone(),
             source,
         })?;
-        // The SDK takes bad ones for a defect, and panics.
-        let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
-        if certificates.map_or(true, |certificates| certificates.is_empty()) {
-            return Err(TrustError::Pem { path });
-        }
-        trust.add_pem_certificate(pem);
+        trust(&pem).ok_or(TrustError::Pem { path })?;
     }
-    let tls = TlsContext::builder().with_trust_store(trust).build()?;
-    Ok(aws_smithy_http_client::Builder::new()
-        .tls_provider(Provider::Rustls(CryptoMode::Ring))
-        .tls_context(tls)
-        .build_https())
+    Ok(roots)
 }
 
 /// A DynamoDB client that gives up in time to answer: 3 attempts in 2.5 s.
@@ -117,7 +117,6 @@ pub fn secrets_manager(config: &SdkConfig) -> aws_sdk_secretsmanager::Client {
 /// The SDK's defaults bound neither an attempt nor an operation.
 fn timeouts(attempt_ms: u64, operation_ms: u64) -> TimeoutConfig {
     TimeoutConfig::builder()
-        .connect_timeout(Duration::from_millis(700))
         .operation_attempt_timeout(Duration::from_millis(attempt_ms))
         .operation_timeout(Duration::from_millis(operation_ms))
         .build()

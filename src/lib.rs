@@ -6,7 +6,7 @@
 //! keeps it in the same breath. What can go wrong on the way is an [`error`], which knows its status;
 //! what happened is told by [`telemetry`]. [`results`] reads the store again.
 //!
-//! [`config`] is read once at start, [`aws`] builds the clients by it, and [`app`] holds it all together.
+//! [`config`] is read once at start, [`aws`] builds the clients by it on [`https`], and [`app`] holds it all together.
 
 pub mod app;
 pub mod aws;
@@ -15,6 +15,7 @@ pub mod error;
 pub mod event;
 pub mod gateway;
 pub mod http;
+pub mod https;
 pub mod json;
 #[cfg(feature = "cli")]
 pub mod local;

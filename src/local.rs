@@ -15,11 +15,14 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{Request, StatusCode};
 use axum::response::{IntoResponse, Response};
+use rustls::RootCertStore;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use winterbaume_core::{MockRequest, MockService};
 use winterbaume_secretsmanager::SecretsManagerService;
+
+use crate::https::HttpsClient;
 
 /// A boxed error.
 pub type BoxError = Box<dyn Error + Send + Sync>;
@@ -215,6 +218,6 @@ pub fn sdk_config(endpoint: &str) -> SdkConfig {
         .region(Region::new(REGION))
         .credentials_provider(SharedCredentialsProvider::new(credentials))
         .endpoint_url(endpoint)
-        .http_client(aws_smithy_http_client::Builder::new().build_http())
+        .http_client(HttpsClient::new(RootCertStore::empty()))
         .build()
 }
