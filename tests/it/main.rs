@@ -9,6 +9,7 @@ mod configuration;
 mod contract;
 mod faults;
 mod gateway;
+mod lambda;
 mod properties;
 mod reads;
 mod rotation;
