@@ -34,7 +34,7 @@ const REASON: &str = "reason";
 const PROBLEMS: &str = "problems";
 const ALERT: &str = "alert";
 const BODY: &str = "body";
-const CONTENT_HASH: &str = "content_hash";
+const CONTENT_HASH: &str = "hash";
 const DELIVERY_TOKEN: &str = "delivery_token";
 const SHARD: &str = "shard";
 

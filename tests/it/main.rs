@@ -7,6 +7,7 @@
 mod cli;
 mod configuration;
 mod contract;
+mod cost;
 mod faults;
 mod gateway;
 mod lambda;
