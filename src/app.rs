@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::aws;
+use crate::cause::Causes;
 use crate::config::{Config, SecretSource};
 use crate::secrets::Secrets;
 use crate::signature::{EmptySecret, Secret};
@@ -60,7 +61,6 @@ impl App {
                 Ok(Err(error)) => error.into(),
                 Err(elapsed) => elapsed.into(),
             };
-        let error = aws_sdk_dynamodb::error::DisplayErrorContext(&*error);
-        tracing::warn!(%error, "not ready yet; the first delivery asks again");
+        tracing::warn!(error = %Causes(&*error), "not ready yet; the first delivery asks again");
     }
 }

@@ -6,6 +6,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
+use crate::cause::Causes;
 use crate::event::InvalidEvent;
 use crate::secrets::SecretsError;
 use crate::store::StoreError;
@@ -123,8 +124,7 @@ impl Failure {
         }
         let request_id = invocation.request_id.as_str();
         if let Some(source) = self.source() {
-            // The SDK's errors print themselves with their causes.
-            let cause = aws_sdk_dynamodb::error::DisplayErrorContext(source);
+            let cause = Causes(source);
             match &self {
                 Self::Internal(_) => tracing::error!(request_id, %cause, "a defect"),
                 Self::Unavailable(_) => tracing::warn!(request_id, %cause, "not available"),

@@ -10,6 +10,7 @@
 
 pub mod app;
 pub mod aws;
+pub mod cause;
 pub mod config;
 pub mod error;
 pub mod event;

@@ -16,10 +16,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use aws_sdk_secretsmanager::Client;
-use aws_sdk_secretsmanager::error::DisplayErrorContext;
 use aws_sdk_secretsmanager::operation::get_secret_value::GetSecretValueError;
 use serde::Deserialize;
 
+use crate::cause::{CallError, Causes};
 use crate::signature::{EmptySecret, Secret, Signature};
 use crate::timestamp::Timestamp;
 
@@ -55,7 +55,7 @@ pub enum SecretsError {
     Fetch {
         /// The staging label asked for.
         stage: &'static str,
-        /// The SDK's error.
+        /// Why.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
@@ -347,7 +347,7 @@ impl Asked<'_> {
                 _ => {
                     return Err(SecretsError::Fetch {
                         stage,
-                        source: error.into(),
+                        source: CallError::from(error).into(),
                     });
                 }
             },
@@ -378,5 +378,5 @@ fn read(text: &str, stage: &'static str) -> Result<Secret, SecretsError> {
 }
 
 fn warn(error: &SecretsError) {
-    tracing::warn!(error = %DisplayErrorContext(error), "the signing secret could not be refreshed");
+    tracing::warn!(error = %Causes(error), "the signing secret could not be refreshed");
 }

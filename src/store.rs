@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::error::Error;
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::error::SdkError;
+use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use aws_sdk_dynamodb::primitives::Blob;
@@ -20,6 +20,7 @@ use aws_sdk_dynamodb::types::{
     StreamSpecification, StreamViewType, TimeToLiveSpecification,
 };
 
+use crate::cause::CallError;
 use crate::event::{Alert, Event, Problem};
 use crate::timestamp::Timestamp;
 
@@ -295,7 +296,7 @@ pub enum StoreError {
     Unavailable {
         /// The operation.
         operation: &'static str,
-        /// The SDK's error.
+        /// Why.
         #[source]
         source: Box<dyn Error + Send + Sync>,
     },
@@ -304,7 +305,7 @@ pub enum StoreError {
     Misunderstood {
         /// The operation.
         operation: &'static str,
-        /// The SDK's error.
+        /// Why.
         #[source]
         source: Box<dyn Error + Send + Sync>,
     },
@@ -317,16 +318,14 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    fn of<E, R>(operation: &'static str) -> impl FnOnce(SdkError<E, R>) -> Self
+    fn of<E>(operation: &'static str) -> impl FnOnce(SdkError<E>) -> Self
     where
-        E: Error + Send + Sync + 'static + aws_sdk_dynamodb::error::ProvideErrorMetadata,
-        R: std::fmt::Debug + Send + Sync + 'static,
+        E: Error + Send + Sync + 'static + ProvideErrorMetadata,
     {
         move |error| {
-            let code = error.as_service_error().and_then(|e| e.meta().code());
-            let ours =
-                matches!(error, SdkError::ConstructionFailure(_)) || code == Some("ValidationException");
-            let source = error.into();
+            let ours = matches!(error, SdkError::ConstructionFailure(_))
+                || error.code() == Some("ValidationException");
+            let source = CallError::from(error).into();
             if ours {
                 Self::Misunderstood { operation, source }
             } else {

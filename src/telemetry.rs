@@ -328,12 +328,17 @@ impl Telemetry {
             .write_all(&json);
     }
 
-    /// Sends everything else that is logged at INFO and above the same way: as JSON, a line each.
+    /// Writes everything else that is logged at INFO and above the same way: as JSON, a line each.
     /// Of the crates in `noisy` only errors.
-    pub fn install(&self, noisy: &'static [&'static str]) {
+    pub fn subscriber(&self, noisy: &'static [&'static str]) -> impl Subscriber + Send + Sync {
         let telemetry = self.clone();
+        Events { telemetry, noisy }
+    }
+
+    /// Makes that [`subscriber`](Self::subscriber) the process's.
+    pub fn install(&self, noisy: &'static [&'static str]) {
         // One that is there already was put there by somebody who wants it.
-        let _ = tracing::subscriber::set_global_default(Events { telemetry, noisy });
+        let _ = tracing::subscriber::set_global_default(self.subscriber(noisy));
     }
 }
 

@@ -113,7 +113,7 @@ impl Function {
             .env("AWS_REGION", "us-east-1")
             .env("AWS_ACCESS_KEY_ID", "local")
             .env("AWS_SECRET_ACCESS_KEY", "local")
-            .env("AWS_ENDPOINT_URL_DYNAMODB", format!("http://{dynamodb}"))
+            .env("AWS_ENDPOINT_URL_DYNAMODB", dynamodb)
             .env("EVENTS_TABLE", TABLE)
             .env("SONOTHEIA_WEBHOOK_SECRET", SECRET)
             .envs(more.iter().copied())
@@ -146,7 +146,7 @@ async fn one_environment_serves_several_requests_at_once_where_lambda_asks_for_i
             "{}"
         }
     });
-    let dynamodb = serve(table).await;
+    let dynamodb = format!("http://{}", serve(table).await);
     let mut api = RuntimeApi::start().await;
     let limit = AT_ONCE.to_string();
     let _function = Function::start(&api.address, &dynamodb, &[("AWS_LAMBDA_MAX_CONCURRENCY", &limit)]);
@@ -160,11 +160,11 @@ async fn one_environment_serves_several_requests_at_once_where_lambda_asks_for_i
 
 #[tokio::test]
 async fn a_start_while_dynamodb_hangs_still_answers_before_the_sender_gives_up() {
-    let hanging = Proxy::start("127.0.0.1:9".parse().unwrap(), Fault::Hang).await;
+    let hanging = Proxy::start("http://127.0.0.1:9", Fault::Hang).await;
     let mut api = RuntimeApi::start().await;
     api.invoke(&deepfake("event-1", "session-1", 0.5));
     let begun = Instant::now();
-    let _function = Function::start(&api.address, &hanging.to_string(), &[]);
+    let _function = Function::start(&api.address, &hanging, &[]);
     assert_eq!(api.status().await, 503);
     let taken = begun.elapsed();
     assert!(taken < Duration::from_millis(4500), "{taken:?}");

@@ -7,9 +7,10 @@ use sonotheia_webhook::config::{Config, SecretSource};
 use sonotheia_webhook::local::{self, Fault, SecretsManager};
 use sonotheia_webhook::secrets::{Match, Secrets, SecretsError};
 use sonotheia_webhook::signature::Secret;
+use sonotheia_webhook::telemetry::Telemetry;
 use sonotheia_webhook::timestamp::Timestamp;
 
-use crate::support::{Receiver, TABLE, deepfake, loopback, post, sign, signed};
+use crate::support::{self, Log, REQUEST_ID, Receiver, TABLE, deepfake, loopback, post, sign, signed};
 
 const ID: &str = "sonotheia/webhook";
 const CACHE: i64 = 300;
@@ -35,11 +36,17 @@ impl Rotation {
             .await
             .unwrap();
         Self {
-            secrets: Secrets::managed(aws::secrets_manager(&sdk), ID, Duration::from_secs(CACHE as u64)),
+            secrets: cold_cache(manager.endpoint()),
             client,
             manager,
             start: Timestamp::now(),
         }
+    }
+
+    /// A cold cache, and that between it and Secrets Manager.
+    async fn behind(mut self, fault: support::Fault) -> Self {
+        self.secrets = cold_cache(&support::Proxy::start(self.manager.endpoint(), fault).await);
+        self
     }
 
     /// A new current version, as a rotation makes it: pending, then promoted. (The emulator's short
@@ -74,6 +81,11 @@ impl Rotation {
         let result = step.await;
         (result, self.manager.calls() - before)
     }
+}
+
+fn cold_cache(endpoint: &str) -> Secrets {
+    let client = aws::secrets_manager(&local::sdk_config(endpoint));
+    Secrets::managed(client, ID, Duration::from_secs(CACHE as u64))
 }
 
 #[tokio::test]
@@ -298,4 +310,24 @@ async fn a_secret_that_is_not_there_is_unavailable_and_never_a_forgery() {
     let config = Config::new(TABLE, SecretSource::SecretsManager("nobody/made/this".into()));
     let receiver = Receiver::with(config, Some(&manager), None).await;
     receiver.deliver("{}").await.expect(503, "unavailable");
+}
+
+#[tokio::test]
+async fn an_answer_that_cannot_be_read_puts_nothing_of_the_secret_into_the_log() {
+    let r = Rotation::start("the secret itself").await;
+    let garble = support::Fault::Rewrite(|_, (status, mut body)| {
+        body.insert_str(1, r#""CreatedDate":"oops","#);
+        (status, body)
+    });
+    let r = r.behind(garble).await;
+    let log = Log::default();
+    let _logged = tracing::subscriber::set_default(Telemetry::new(log.clone()).subscriber(&[]));
+    r.secrets.prefetch(r.start).await;
+    let line = log.last();
+    let error = line["error"].as_str().unwrap();
+    assert!(
+        error.contains("AWSCURRENT") && error.contains(REQUEST_ID),
+        "{error}"
+    );
+    assert!(!log.text().contains("the secret itself"), "{}", log.text());
 }

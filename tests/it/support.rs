@@ -119,13 +119,8 @@ impl Receiver {
         let store = match fault {
             None => aws::dynamodb(&sdk),
             Some(fault) => {
-                let upstream = dynamodb
-                    .endpoint()
-                    .trim_start_matches("http://")
-                    .parse()
-                    .expect("an address");
-                let proxy = Proxy::start(upstream, fault).await;
-                aws::dynamodb(&local::sdk_config(&format!("http://{proxy}")))
+                let proxy = Proxy::start(dynamodb.endpoint(), fault).await;
+                aws::dynamodb(&local::sdk_config(&proxy))
             }
         };
         let secrets = match (&config.secret, secrets) {
@@ -232,7 +227,7 @@ pub fn deepfake(id: &str, session: &str, score: f64) -> Value {
     })
 }
 
-/// What the proxy in front of DynamoDB does to a request.
+/// What the proxy does to a request.
 #[derive(Clone)]
 pub enum Fault {
     /// Passes the request on and drops the answer, so many times.
@@ -245,22 +240,27 @@ pub enum Fault {
     Refuse,
     /// Passes on, and counts what it passed.
     Count(Arc<AtomicUsize>),
+    /// Makes another answer, status and body, out of the request's text and the true one.
+    Rewrite(fn(&str, (u16, String)) -> (u16, String)),
 }
 
-/// An HTTP/1.1 proxy that breaks what it is told to. It understands as much as the SDK's client and
+/// An HTTP/1.1 proxy, in front of DynamoDB or Secrets Manager, that breaks what it is told to. It understands as much as the SDK's client and
 /// the emulator need: a request with a Content-Length, one answer a connection.
 pub struct Proxy;
 
 impl Proxy {
-    pub async fn start(upstream: SocketAddr, fault: Fault) -> SocketAddr {
+    /// Endpoint to endpoint.
+    pub async fn start(upstream: &str, fault: Fault) -> String {
+        let upstream = upstream.trim_start_matches("http://");
+        let upstream = upstream.parse().expect("an address");
         let listener = loopback().await;
-        let address = listener.local_addr().expect("an address");
+        let endpoint = format!("http://{}", listener.local_addr().expect("an address"));
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 tokio::spawn(serve(client, upstream, fault.clone()));
             }
         });
-        address
+        endpoint
     }
 }
 
@@ -282,11 +282,7 @@ async fn serve(mut client: TcpStream, upstream: SocketAddr, fault: Fault) -> std
         Fault::Answer(status, code, times) if left(times) => {
             let body =
                 format!(r#"{{"__type":"com.amazonaws.dynamodb.v20120810#{code}","message":"injected"}}"#);
-            let answer = format!(
-                "HTTP/1.1 {status} Injected\r\ncontent-type: application/x-amz-json-1.0\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
-                body.len()
-            );
-            return client.write_all(answer.as_bytes()).await;
+            return client.write_all(http_answer(*status, &body).as_bytes()).await;
         }
         Fault::Count(count) => {
             count.fetch_add(1, Ordering::SeqCst);
@@ -297,12 +293,31 @@ async fn serve(mut client: TcpStream, upstream: SocketAddr, fault: Fault) -> std
     server.write_all(&request).await?;
     let mut answer = Vec::new();
     server.read_to_end(&mut answer).await?;
-    if let Fault::LoseAnswers(times) = &fault
-        && left(times)
-    {
-        return Ok(());
+    match &fault {
+        Fault::LoseAnswers(times) if left(times) => return Ok(()),
+        Fault::Rewrite(rewrite) => {
+            let (request, answer) = (
+                String::from_utf8_lossy(&request),
+                String::from_utf8_lossy(&answer),
+            );
+            let (head, body) = answer.split_once("\r\n\r\n").expect("a whole answer");
+            let status = head[9..12].parse().expect("a status");
+            let (status, body) = rewrite(&request, (status, body.to_owned()));
+            client.write_all(http_answer(status, &body).as_bytes()).await
+        }
+        _ => client.write_all(&answer).await,
     }
-    client.write_all(&answer).await
+}
+
+/// The id that every injected answer has.
+pub const REQUEST_ID: &str = "INJECTED0REQUEST";
+
+fn http_answer(status: u16, body: &str) -> String {
+    format!(
+        "HTTP/1.1 {status} Injected\r\ncontent-type: application/x-amz-json-1.0\r\nx-amzn-requestid: {REQUEST_ID}\r\n\
+         content-length: {}\r\nconnection: close\r\n\r\n{body}",
+        body.len()
+    )
 }
 
 /// A whole request, its connection header changed so that the upstream closes after the answer.

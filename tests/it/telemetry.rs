@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicUsize;
 
 use serde_json::{Value, json};
 use sonotheia_webhook::config::{Config, SecretSource};
+use sonotheia_webhook::local;
 
 use crate::support::*;
 
@@ -201,4 +202,63 @@ async fn forged_headers_are_cut_and_escaped_and_stay_one_line() {
     assert_eq!(line["delivery_id"].as_str().unwrap().chars().count(), 256);
     assert_eq!(line["event_id"], Value::Null, "unsigned ids are logged as claims");
     assert_eq!(line["claimed_event_id"].as_str().unwrap().len(), 256);
+}
+
+#[tokio::test]
+async fn an_answer_of_dynamodb_that_cannot_be_read_puts_no_body_into_the_log() {
+    let garble = Fault::Rewrite(|_, (status, body)| (status, body.replace('}', "!")));
+    let config = Config::new(TABLE, SecretSource::Fixed(SECRET.into()));
+    let receiver = Receiver::with(config, None, Some(garble)).await;
+    let _logged = tracing::subscriber::set_default(receiver.app.telemetry.subscriber(local::NOISY));
+    let mut event = deepfake("event-1", "session-1", 0.5);
+    event["data"]["note"] = json!("private words");
+    // The first one is stored, and the second one refused with the item that is there.
+    for _ in 0..2 {
+        receiver
+            .deliver(event.to_string())
+            .await
+            .expect(503, "unavailable");
+    }
+    for path in ["/events/event-1", "/results/session-1", "/results"] {
+        receiver.get(path).await.expect(503, "unavailable");
+    }
+    let log = receiver.log.text();
+    assert_eq!(log.matches(REQUEST_ID).count(), 5, "{log}");
+    assert!(
+        !log.contains("private words") && !log.contains("session-1"),
+        "{log}"
+    );
+}
+
+#[tokio::test]
+async fn the_log_says_what_went_wrong_with_a_call_to_aws() {
+    let always = || Arc::new(AtomicUsize::new(usize::MAX));
+    for (fault, causes) in [
+        (Fault::Hang, vec!["PutItem", "timed out", "operation timeout"]),
+        (Fault::Refuse, vec!["PutItem", "dispatch failure", "connection"]),
+        (
+            Fault::Answer(400, "AccessDeniedException", always()),
+            vec!["AccessDeniedException", "injected", REQUEST_ID],
+        ),
+        (
+            Fault::Answer(400, "ProvisionedThroughputExceededException", always()),
+            vec!["ProvisionedThroughputExceededException", "injected", REQUEST_ID],
+        ),
+    ] {
+        let config = Config::new(TABLE, SecretSource::Fixed(SECRET.into()));
+        let receiver = Receiver::with(config, None, Some(fault)).await;
+        let _logged = tracing::subscriber::set_default(receiver.app.telemetry.subscriber(local::NOISY));
+        let event = deepfake("event-1", "session-1", 0.5).to_string();
+        let answer = receiver.deliver(event).await.expect(503, "unavailable");
+        let log = receiver.log.text();
+        let line: Value = serde_json::from_str(log.lines().next().unwrap()).unwrap();
+        assert_eq!(line["level"], "WARN");
+        assert_eq!(line["request_id"], answer.body["request_id"]);
+        for cause in causes {
+            assert!(
+                line["cause"].as_str().unwrap().contains(cause),
+                "{cause} in {line}"
+            );
+        }
+    }
 }
