@@ -5,18 +5,22 @@
 //! | When | Call | Limit |
 //! |---|---|---|
 //! | start, and when the cached version is `SECRET_CACHE_SECONDS` old | `AWSCURRENT` | once per cache period |
-//! | a signature doesn't match a current version | `AWSPREVIOUS` | once per version and cache period |
+//! | a signature doesn't match the current version | `AWSPREVIOUS` | once per current version and cache period |
 //! | it matches neither | `AWSCURRENT` | once in 30 s |
+//! | a call failed | the same again | once in 10 s; without any current version, once a delivery |
 //!
-//! After a call that failed there is none for a second, as long as there is a version to go on with:
-//! the last good one serves. But a signature is called wrong only by what is known to be true now.
-//! While Secrets Manager can't be asked, a mismatch may be a rotation, and is an error, not a verdict.
+//! While a call fails, the last good version serves, whatever its age. An `AWSPREVIOUS` that is not
+//! there, can't be used, or is denied to us, is no failure: for a cache period there is no previous secret.
+//!
+//! A signature is called wrong only by what is known to be true now, which is both versions asked for
+//! within the cache period. Else a mismatch may be a rotation, and is an error, not a verdict.
 
+use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use aws_sdk_secretsmanager::Client;
-use aws_sdk_secretsmanager::operation::get_secret_value::GetSecretValueError;
+use aws_sdk_secretsmanager::error::ProvideErrorMetadata;
 use serde::Deserialize;
 
 use crate::cause::{CallError, Causes};
@@ -26,23 +30,43 @@ use crate::timestamp::Timestamp;
 /// How often a mismatch may ask for the current version again.
 const MISMATCH_INTERVAL: Duration = Duration::from_secs(30);
 
-/// How long Secrets Manager is left alone after a call that failed.
-const FAILURE_INTERVAL: Duration = Duration::from_secs(1);
+/// How long a version is not asked for again after a call that failed.
+const FAILURE_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Which version a signature was made with.
+/// How far ahead of a delivery's time a noted one is believed. Deliveries overtake each other, and a
+/// clock may be set back.
+const AHEAD: Duration = Duration::from_secs(60);
+
+/// One of the secret's two versions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Match {
+pub enum Stage {
     /// `AWSCURRENT`, or the fixed secret.
     Current,
     /// `AWSPREVIOUS`.
     Previous,
 }
 
+impl Stage {
+    /// Secrets Manager's label for it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Current => "AWSCURRENT",
+            Self::Previous => "AWSPREVIOUS",
+        }
+    }
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
 /// What [`Secrets::verify`] found, and what it cost.
 #[derive(Debug)]
 pub struct Verification {
     /// The version that matched, none where the signature is nobody's, or why that can't be told.
-    pub result: Result<Option<Match>, SecretsError>,
+    pub result: Result<Option<Stage>, SecretsError>,
     /// Calls to Secrets Manager that were made for it.
     pub refreshes: u32,
 }
@@ -50,34 +74,52 @@ pub struct Verification {
 /// The secret, or the truth about it, can't be had.
 #[derive(Debug, thiserror::Error)]
 pub enum SecretsError {
-    /// Secrets Manager failed, refused or was slow.
+    /// Secrets Manager failed, throttled or was slow.
     #[error("Secrets Manager did not give the {stage} version of the secret")]
     Fetch {
-        /// The staging label asked for.
-        stage: &'static str,
+        /// The version asked for.
+        stage: Stage,
         /// Why.
         #[source]
-        source: Box<dyn std::error::Error + Send + Sync>,
+        source: CallError,
+    },
+    /// There is no such secret, or it has no such version.
+    #[error("the secret has no {stage} version")]
+    Missing {
+        /// The version asked for.
+        stage: Stage,
+        /// What Secrets Manager says.
+        #[source]
+        source: CallError,
+    },
+    /// The function's role, or the secret's key, keeps it from us.
+    #[error("Secrets Manager denies us the {stage} version of the secret")]
+    Denied {
+        /// The version asked for.
+        stage: Stage,
+        /// What Secrets Manager says.
+        #[source]
+        source: CallError,
     },
     /// The version has no text.
     #[error(
         "the secret's {stage} version is binary; it has to be a string, or a JSON object with `webhook_secret`"
     )]
     Binary {
-        /// The staging label asked for.
-        stage: &'static str,
+        /// The version asked for.
+        stage: Stage,
     },
     /// A JSON object, but not the one that is wanted.
     #[error("the secret's {stage} version is a JSON object without a string `webhook_secret`")]
     NoWebhookSecret {
-        /// The staging label asked for.
-        stage: &'static str,
+        /// The version asked for.
+        stage: Stage,
     },
     /// The version is empty.
     #[error("the secret's {stage} version is not usable")]
     Empty {
-        /// The staging label asked for.
-        stage: &'static str,
+        /// The version asked for.
+        stage: Stage,
         /// Why.
         #[source]
         source: EmptySecret,
@@ -85,6 +127,20 @@ pub enum SecretsError {
     /// The signature matches no version that is known, and the newest ones can't be had.
     #[error("the signature matches no known version, and Secrets Manager can't be asked for newer ones")]
     Unknown,
+}
+
+impl SecretsError {
+    /// Whether it tells of the version, and another try would tell the same; else it is of the moment.
+    const fn is_settled(&self) -> bool {
+        match self {
+            Self::Missing { .. }
+            | Self::Denied { .. }
+            | Self::Binary { .. }
+            | Self::NoWebhookSecret { .. }
+            | Self::Empty { .. } => true,
+            Self::Fetch { .. } | Self::Unknown => false,
+        }
+    }
 }
 
 /// The signing secret, wherever it comes from.
@@ -111,12 +167,8 @@ impl Secrets {
     /// Fetches the current version ahead of the first delivery. A failure is logged: the delivery asks again.
     pub async fn prefetch(&self, now: Timestamp) {
         if let Self::Managed(managed) = self {
-            let mut asked = Asked {
-                managed,
-                refreshes: 0,
-                now,
-            };
-            if let Err(error) = asked.current().await {
+            let _turn = managed.asking.lock().await;
+            if let Err(error) = managed.ask(Stage::Current, Clock::at(now)).await {
                 warn(&error);
             }
         }
@@ -126,19 +178,10 @@ impl Secrets {
     pub async fn verify(&self, body: &[u8], signature: &Signature, now: Timestamp) -> Verification {
         match self {
             Self::Fixed(secret) => Verification {
-                result: Ok(secret.verify(body, signature).then_some(Match::Current)),
+                result: Ok(secret.verify(body, signature).then_some(Stage::Current)),
                 refreshes: 0,
             },
-            Self::Managed(managed) => {
-                let mut asked = Asked {
-                    managed,
-                    refreshes: 0,
-                    now,
-                };
-                let result = asked.verify(body, signature).await;
-                let refreshes = asked.refreshes;
-                Verification { result, refreshes }
-            }
+            Self::Managed(managed) => managed.verify(body, signature, Clock::at(now)).await,
         }
     }
 }
@@ -155,211 +198,229 @@ pub struct Managed {
     asking: tokio::sync::Mutex<()>,
 }
 
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 struct Known {
-    current: Option<Current>,
-    /// The previous version (or that there is none), and the current one it was asked for beside.
-    previous: Option<Previous>,
-    mismatch_refresh: Option<Timestamp>,
-    failure: Option<Timestamp>,
+    current: Slot<Version>,
+    /// The version before the current one, or that there is none to be used.
+    previous: Slot<Option<Secret>>,
+    /// When a mismatch last asked for the current version again.
+    mismatch: Option<Timestamp>,
 }
 
-#[derive(Clone, Debug)]
-struct Current {
-    version: String,
+#[derive(Debug)]
+struct Version {
+    id: String,
     secret: Secret,
-    fetched: Timestamp,
 }
 
-#[derive(Clone, Debug)]
-struct Previous {
-    beside: String,
-    secret: Option<Secret>,
-    fetched: Timestamp,
+/// What is known of one version, and since when.
+#[derive(Debug)]
+struct Slot<T> {
+    /// What was got last, and when it was asked for.
+    held: Option<(T, Timestamp)>,
+    /// When the last call ended, if it failed.
+    failed: Option<Timestamp>,
+}
+
+impl<T> Default for Slot<T> {
+    fn default() -> Self {
+        let (held, failed) = (None, None);
+        Self { held, failed }
+    }
+}
+
+impl<T> Slot<T> {
+    fn fill(&mut self, value: T, asked: Timestamp) {
+        self.held = Some((value, asked));
+        self.failed = None;
+    }
+
+    fn value(&self) -> Option<&T> {
+        self.held.as_ref().map(|(value, _)| value)
+    }
+
+    fn is_within(&self, age: Duration, now: Timestamp) -> bool {
+        self.held
+            .as_ref()
+            .is_some_and(|(_, asked)| within(age, *asked, now))
+    }
+
+    fn failed_lately(&self, now: Timestamp) -> bool {
+        self.failed
+            .is_some_and(|then| within(FAILURE_INTERVAL, then, now))
+    }
+}
+
+/// Whether `then` is at most `interval` ago.
+fn within(interval: Duration, then: Timestamp, now: Timestamp) -> bool {
+    match now.since(then) {
+        Some(age) => age < interval || age.is_zero(),
+        None => then.since(now).is_some_and(|lead| lead <= AHEAD),
+    }
+}
+
+/// What a delivery has to do next.
+enum Step {
+    Answer(Option<Stage>),
+    /// There is no answer to be had.
+    Unknown,
+    Ask(Stage),
+    /// Ask for the current version because of a mismatch.
+    AskOnMismatch,
 }
 
 impl Known {
-    fn matching(&self, body: &[u8], signature: &Signature) -> Option<Match> {
-        let current = self.current.as_ref()?;
-        if current.secret.verify(body, signature) {
-            return Some(Match::Current);
-        }
-        let previous = self.previous.as_ref().filter(|p| p.beside == current.version)?;
-        let secret = previous.secret.as_ref()?;
-        secret.verify(body, signature).then_some(Match::Previous)
-    }
-
-    fn previous_of_current(&self) -> Option<&Previous> {
-        let current = self.current.as_ref()?;
-        self.previous.as_ref().filter(|p| p.beside == current.version)
-    }
-}
-
-/// Whether `then` is less than `interval` ago. A clock that went back says no, and that asks once too often.
-fn within(interval: Duration, then: Timestamp, now: Timestamp) -> bool {
-    now.since(then).is_some_and(|age| age < interval)
-}
-
-/// One delivery's dealings with the secret.
-struct Asked<'a> {
-    managed: &'a Managed,
-    refreshes: u32,
-    now: Timestamp,
-}
-
-impl Asked<'_> {
-    async fn verify(&mut self, body: &[u8], signature: &Signature) -> Result<Option<Match>, SecretsError> {
-        let managed = self.managed;
-        if !self.is_fresh() {
-            let _one_at_a_time = managed.asking.lock().await;
-            if !self.is_fresh() {
-                self.renew_current().await?;
-            }
-        }
-        if let Some(version) = self.known().matching(body, signature) {
-            return Ok(Some(version));
+    /// The module's table. Every call that it asks for changes what is known, so that it asks for none twice.
+    fn next(&self, body: &[u8], signature: &Signature, cache: Duration, now: Timestamp) -> Step {
+        let Self {
+            current, previous, ..
+        } = self;
+        let is_fresh = current.is_within(cache, now);
+        let may_ask = !current.failed_lately(now);
+        let version = match current.value() {
+            Some(version) if is_fresh || !may_ask => version,
+            _ => return Step::Ask(Stage::Current),
+        };
+        if version.secret.verify(body, signature) {
+            return Step::Answer(Some(Stage::Current));
         }
 
-        let _one_at_a_time = managed.asking.lock().await;
-        self.renew_previous().await;
-        if let Some(version) = self.known().matching(body, signature) {
-            return Ok(Some(version));
+        // One that is out of its time may have been revoked: it is asked for before it is believed.
+        let is_previous_fresh = previous.is_within(cache, now);
+        if !is_previous_fresh && !previous.failed_lately(now) {
+            return Step::Ask(Stage::Previous);
         }
-        if self.may_refresh_on_mismatch() {
-            self.known().mismatch_refresh = Some(self.now);
-            if let Err(error) = self.current().await {
-                warn(&error);
-            }
-            self.renew_previous().await;
-            if let Some(version) = self.known().matching(body, signature) {
-                return Ok(Some(version));
-            }
+        if let Some(Some(secret)) = previous.value()
+            && secret.verify(body, signature)
+        {
+            return Step::Answer(Some(Stage::Previous));
         }
-        let knows_all = self.is_fresh() && self.known().previous_of_current().is_some();
-        if knows_all {
-            Ok(None)
+
+        let asked_for_this_delivery = current.is_within(Duration::ZERO, now);
+        let asked_on_mismatch = self
+            .mismatch
+            .is_some_and(|then| within(MISMATCH_INTERVAL, then, now));
+        if may_ask && !asked_for_this_delivery && !asked_on_mismatch {
+            return Step::AskOnMismatch;
+        }
+        if is_fresh && is_previous_fresh {
+            Step::Answer(None)
         } else {
-            Err(SecretsError::Unknown)
+            Step::Unknown
         }
+    }
+
+    /// Another current version has another one before it.
+    fn put_current(&mut self, version: Version, asked: Timestamp) {
+        if self.current.value().is_none_or(|known| known.id != version.id) {
+            self.previous = Slot::default();
+        }
+        self.current.fill(version, asked);
+    }
+}
+
+/// The wall clock, from a delivery's time on.
+#[derive(Clone, Copy)]
+struct Clock {
+    start: Timestamp,
+    begun: Instant,
+}
+
+impl Clock {
+    fn at(start: Timestamp) -> Self {
+        let begun = Instant::now();
+        Self { start, begun }
+    }
+
+    fn now(self) -> Timestamp {
+        self.start.plus(self.begun.elapsed())
+    }
+}
+
+impl Managed {
+    async fn verify(&self, body: &[u8], signature: &Signature, clock: Clock) -> Verification {
+        let mut refreshes = 0;
+        let mut turn = None;
+        let result = loop {
+            let step = self.known().next(body, signature, self.cache, clock.start);
+            let stage = match step {
+                Step::Answer(answer) => break Ok(answer),
+                Step::Unknown => break Err(SecretsError::Unknown),
+                Step::Ask(stage) => stage,
+                Step::AskOnMismatch => Stage::Current,
+            };
+            if turn.is_none() {
+                turn = Some(self.asking.lock().await);
+                // Whoever had the turn before may have asked already.
+                continue;
+            }
+            if matches!(step, Step::AskOnMismatch) {
+                self.known().mismatch = Some(clock.start);
+            }
+            refreshes += 1;
+            match self.ask(stage, clock).await {
+                Err(error) if self.known().current.held.is_none() => break Err(error),
+                Err(error) => warn(&error),
+                Ok(()) => {}
+            }
+        };
+        Verification { result, refreshes }
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
-        // Whoever panicked while holding it left a whole value: every write is one assignment.
-        self.managed.known.lock().unwrap_or_else(PoisonError::into_inner)
+        // Nothing that is done while it is held can leave it half done.
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn is_fresh(&self) -> bool {
-        let known = self.known();
-        let current = known.current.as_ref();
-        current.is_some_and(|current| within(self.managed.cache, current.fetched, self.now))
-            // A cache of no seconds still holds for the delivery that filled it.
-            || self.refreshes > 0 && current.is_some_and(|current| current.fetched == self.now)
-    }
-
-    fn failed_lately(&self) -> bool {
-        self.known()
-            .failure
-            .is_some_and(|then| within(FAILURE_INTERVAL, then, self.now))
-    }
-
-    fn may_refresh_on_mismatch(&self) -> bool {
-        let last = self.known().mismatch_refresh;
-        !self.failed_lately() && !last.is_some_and(|then| within(MISMATCH_INTERVAL, then, self.now))
-    }
-
-    /// The current version anew; the last good one serves where that fails.
-    async fn renew_current(&mut self) -> Result<(), SecretsError> {
-        let have_one = self.known().current.is_some();
-        if have_one && self.failed_lately() {
-            return Ok(());
-        }
-        match self.current().await {
-            Err(error) if have_one => {
-                warn(&error);
-                Ok(())
+    /// One call, and what is known by it.
+    async fn ask(&self, stage: Stage, clock: Clock) -> Result<(), SecretsError> {
+        let asked = clock.now();
+        let found = self.fetch(stage).await;
+        let mut known = self.known();
+        match (stage, found) {
+            (Stage::Current, Ok(version)) => known.put_current(version, asked),
+            (Stage::Previous, Ok(version)) => known.previous.fill(Some(version.secret), asked),
+            (Stage::Previous, Err(error)) if error.is_settled() => {
+                known.previous.fill(None, asked);
+                // A secret that was never rotated has none.
+                if !matches!(error, SecretsError::Missing { .. }) {
+                    warn(&error);
+                }
             }
-            result => result,
-        }
-    }
-
-    /// The previous version, where it is not known for this current version and cache period.
-    async fn renew_previous(&mut self) {
-        let beside = {
-            let known = self.known();
-            let fresh =
-                |p: &Previous| within(self.managed.cache, p.fetched, self.now) || p.fetched == self.now;
-            if known.previous_of_current().is_some_and(fresh) {
-                return;
+            (Stage::Current, Err(error)) => {
+                known.current.failed = Some(clock.now());
+                return Err(error);
             }
-            known.current.as_ref().map(|current| current.version.clone())
-        };
-        let Some(beside) = beside else { return };
-        if self.failed_lately() {
-            return;
-        }
-        match self.fetch("AWSPREVIOUS").await {
-            Ok(found) => {
-                self.known().previous = Some(Previous {
-                    beside,
-                    secret: found.map(|(_, secret)| secret),
-                    fetched: self.now,
-                });
+            (Stage::Previous, Err(error)) => {
+                known.previous.failed = Some(clock.now());
+                return Err(error);
             }
-            Err(error) => warn(&error),
         }
-    }
-
-    async fn current(&mut self) -> Result<(), SecretsError> {
-        const STAGE: &str = "AWSCURRENT";
-        let Some((version, secret)) = self.fetch(STAGE).await? else {
-            self.known().failure = Some(self.now);
-            let source = "there is no such secret, or it has no such version".into();
-            return Err(SecretsError::Fetch { stage: STAGE, source });
-        };
-        let fetched = self.now;
-        self.known().current = Some(Current {
-            version,
-            secret,
-            fetched,
-        });
         Ok(())
     }
 
-    /// One call. A stage that no version has is `None`.
-    async fn fetch(&mut self, stage: &'static str) -> Result<Option<(String, Secret)>, SecretsError> {
-        self.refreshes += 1;
-        let result = self.call(stage).await;
-        self.known().failure = result.is_err().then_some(self.now);
-        result
-    }
-
-    async fn call(&self, stage: &'static str) -> Result<Option<(String, Secret)>, SecretsError> {
-        let request = self.managed.client.get_secret_value();
-        let sent = request
-            .secret_id(&self.managed.id)
-            .version_stage(stage)
-            .send()
-            .await;
-        let output = match sent {
-            Ok(output) => output,
-            Err(error) => match error.as_service_error() {
-                Some(GetSecretValueError::ResourceNotFoundException(_)) => return Ok(None),
-                _ => {
-                    return Err(SecretsError::Fetch {
-                        stage,
-                        source: CallError::from(error).into(),
-                    });
-                }
-            },
-        };
+    async fn fetch(&self, stage: Stage) -> Result<Version, SecretsError> {
+        let request = self.client.get_secret_value().secret_id(&self.id);
+        let sent = request.version_stage(stage.as_str()).send().await;
+        let output = sent.map_err(|error| {
+            let code = error.code().map(str::to_owned);
+            let source = CallError::from(error);
+            match code.as_deref() {
+                Some("ResourceNotFoundException") => SecretsError::Missing { stage, source },
+                Some("AccessDeniedException" | "DecryptionFailure") => SecretsError::Denied { stage, source },
+                _ => SecretsError::Fetch { stage, source },
+            }
+        })?;
         let text = output.secret_string().ok_or(SecretsError::Binary { stage })?;
-        let secret = read(text, stage)?;
-        Ok(Some((output.version_id().unwrap_or_default().to_owned(), secret)))
+        Ok(Version {
+            secret: read(text, stage)?,
+            id: output.version_id().unwrap_or_default().to_owned(),
+        })
     }
 }
 
 /// The plain string, or the `webhook_secret` of a JSON object.
-fn read(text: &str, stage: &'static str) -> Result<Secret, SecretsError> {
+fn read(text: &str, stage: Stage) -> Result<Secret, SecretsError> {
     #[derive(Deserialize)]
     struct Object {
         webhook_secret: String,

@@ -49,6 +49,12 @@ impl Timestamp {
         Self(self.0.saturating_sub(days as i64 * DAY_MS))
     }
 
+    /// This moment and so long.
+    pub fn plus(self, duration: Duration) -> Self {
+        let millis = i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
+        Self(self.0.saturating_add(millis))
+    }
+
     /// The time since `earlier`; none where that is later than this.
     pub fn since(self, earlier: Self) -> Option<Duration> {
         u64::try_from(self.0.checked_sub(earlier.0)?)

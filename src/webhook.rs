@@ -16,7 +16,7 @@ use crate::app::App;
 use crate::aws::REQUEST_DEADLINE;
 use crate::error::{Failure, json};
 use crate::event::{Event, InvalidEvent, OutOfTime, Problem};
-use crate::secrets::Match;
+use crate::secrets::Stage;
 use crate::signature::{Signature, hex};
 use crate::store::{DeliveryToken, NewRecord, Outcome, PutOutcome};
 use crate::telemetry::{Delivered, Invocation, Report};
@@ -122,7 +122,7 @@ async fn verify(
     let verification = app.secrets.verify(body, &signature, now).await;
     report.secret_refreshes = verification.refreshes;
     match verification.result? {
-        Some(version) => report.previous_secret = version == Match::Previous,
+        Some(version) => report.previous_secret = version == Stage::Previous,
         None => return Err(Failure::InvalidSignature),
     }
     Ok(())

@@ -2,10 +2,12 @@
 
 use std::time::{Duration, Instant};
 
+use aws_sdk_secretsmanager::operation::put_secret_value::builders::PutSecretValueFluentBuilder;
+use aws_sdk_secretsmanager::primitives::Blob;
 use sonotheia_webhook::aws;
 use sonotheia_webhook::config::{Config, SecretSource};
 use sonotheia_webhook::local::{self, Fault, SecretsManager};
-use sonotheia_webhook::secrets::{Match, Secrets, SecretsError};
+use sonotheia_webhook::secrets::{Secrets, SecretsError, Stage};
 use sonotheia_webhook::signature::Secret;
 use sonotheia_webhook::telemetry::Telemetry;
 use sonotheia_webhook::timestamp::Timestamp;
@@ -52,9 +54,19 @@ impl Rotation {
     /// A new current version, as a rotation makes it: pending, then promoted. (The emulator's short
     /// cut, a put of a current version, leaves `AWSPREVIOUS` on every older one.)
     async fn put(&self, secret: &str) {
+        let put = self.client.put_secret_value().secret_string(secret);
+        self.promote(put).await;
+    }
+
+    async fn put_binary(&self, secret: &[u8]) {
+        let put = self.client.put_secret_value().secret_binary(Blob::new(secret));
+        self.promote(put).await;
+    }
+
+    async fn promote(&self, put: PutSecretValueFluentBuilder) {
         let current = self.client.get_secret_value().secret_id(ID).send().await.unwrap();
-        let put = self.client.put_secret_value().secret_id(ID).secret_string(secret);
-        let pending = put.version_stages("AWSPENDING").send().await.unwrap();
+        let put = put.secret_id(ID).version_stages("AWSPENDING");
+        let pending = put.send().await.unwrap();
         let promote = self
             .client
             .update_secret_version_stage()
@@ -69,7 +81,7 @@ impl Rotation {
     }
 
     /// Verifies a signature made with `secret`, so many seconds after the start.
-    async fn verify(&self, secret: &str, seconds: i64) -> Result<Option<Match>, SecretsError> {
+    async fn verify(&self, secret: &str, seconds: i64) -> Result<Option<Stage>, SecretsError> {
         let signature = Secret::new(secret).unwrap().sign(b"body");
         let now = Timestamp::from_millis(self.start.as_millis() + seconds * 1000);
         self.secrets.verify(b"body", &signature, now).await.result
@@ -95,7 +107,7 @@ async fn a_secret_is_fetched_once_per_cache_period() {
         let (verdict, made) = r.calls(r.verify("one", seconds)).await;
         assert_eq!(
             (verdict.unwrap(), made),
-            (Some(Match::Current), calls),
+            (Some(Stage::Current), calls),
             "at {seconds} s"
         );
     }
@@ -120,11 +132,11 @@ async fn no_step_of_a_rotation_refuses_a_valid_signature() {
                     let r = Rotation::start("zero").await;
                     r.put("one").await;
                     if warm {
-                        assert_eq!(r.verify("one", 0).await.unwrap(), Some(Match::Current));
+                        assert_eq!(r.verify("one", 0).await.unwrap(), Some(Stage::Current));
                     }
                     if forged_before {
                         assert_eq!(r.verify("forged", 0).await.unwrap(), None);
-                        assert_eq!(r.verify("zero", 0).await.unwrap(), Some(Match::Previous));
+                        assert_eq!(r.verify("zero", 0).await.unwrap(), Some(Stage::Previous));
                     }
                     r.put("two").await;
                     let told = format!("{warm} {forged_before} {forged_after} {put_at}");
@@ -139,12 +151,12 @@ async fn no_step_of_a_rotation_refuses_a_valid_signature() {
                     }
                     for seconds in [put_at + CACHE, put_at + CACHE + 1, put_at + 2 * CACHE + 1] {
                         let current = r.verify("two", seconds).await.unwrap();
-                        assert_eq!(current, Some(Match::Current), "new at {seconds}: {told}");
+                        assert_eq!(current, Some(Stage::Current), "new at {seconds}: {told}");
                         if forged_after {
                             assert_eq!(r.verify("forged", seconds).await.unwrap(), None);
                         }
                         let previous = r.verify("one", seconds).await.unwrap();
-                        assert_eq!(previous, Some(Match::Previous), "retry at {seconds}: {told}");
+                        assert_eq!(previous, Some(Stage::Previous), "retry at {seconds}: {told}");
                     }
                 }
             }
@@ -157,8 +169,8 @@ async fn a_sender_that_switches_at_once_is_understood_by_the_refresh_on_a_mismat
     let r = Rotation::start("one").await;
     r.verify("one", 0).await.unwrap();
     r.put("two").await;
-    assert_eq!(r.verify("two", 1).await.unwrap(), Some(Match::Current));
-    assert_eq!(r.verify("one", 1).await.unwrap(), Some(Match::Previous));
+    assert_eq!(r.verify("two", 1).await.unwrap(), Some(Stage::Current));
+    assert_eq!(r.verify("one", 1).await.unwrap(), Some(Stage::Previous));
 }
 
 #[tokio::test]
@@ -190,7 +202,7 @@ async fn deliveries_at_once_ask_once() {
     assert!(
         verdicts
             .into_iter()
-            .all(|verdict| verdict.unwrap() == Some(Match::Current))
+            .all(|verdict| verdict.unwrap() == Some(Stage::Current))
     );
     assert_eq!(calls, 1);
 }
@@ -209,24 +221,24 @@ async fn the_last_good_secret_serves_while_secrets_manager_fails() {
         let begun = Instant::now();
         assert_eq!(
             r.verify("two", CACHE).await.unwrap(),
-            Some(Match::Current),
+            Some(Stage::Current),
             "{fault:?}"
         );
         assert_eq!(
             r.verify("one", CACHE).await.unwrap(),
-            Some(Match::Previous),
+            Some(Stage::Previous),
             "{fault:?}"
         );
         assert!(
-            begun.elapsed() < Duration::from_secs(3),
-            "one bounded call, then none for a second"
+            begun.elapsed() < Duration::from_millis(3500),
+            "a bounded call for each version"
         );
         // What may be a rotation is no forgery.
         assert!(r.verify("three", CACHE).await.is_err(), "{fault:?}");
         r.put_and_mend("three").await;
         assert_eq!(
-            r.verify("three", CACHE + 2).await.unwrap(),
-            Some(Match::Current),
+            r.verify("three", CACHE + 12).await.unwrap(),
+            Some(Stage::Current),
             "{fault:?}"
         );
     }
@@ -237,6 +249,134 @@ impl Rotation {
         self.manager.break_with(None);
         self.put(secret).await;
     }
+}
+
+#[tokio::test]
+async fn while_secrets_manager_hangs_one_delivery_in_ten_seconds_waits_for_it() {
+    let r = Rotation::start("one").await;
+    r.verify("one", 0).await.unwrap();
+    r.manager.break_with(Some(Fault::Hang(Duration::from_secs(20))));
+    // The call at CACHE fails 1.5 s later, and the ten seconds count from there.
+    for (seconds, asks) in [
+        (0, true),
+        (1, false),
+        (5, false),
+        (11, false),
+        (12, true),
+        (13, false),
+    ] {
+        let (verdict, calls) = r.calls(r.verify("one", CACHE + seconds)).await;
+        assert_eq!(verdict.unwrap(), Some(Stage::Current));
+        assert_eq!(calls > 0, asks, "{seconds} s after the cache period");
+    }
+}
+
+#[tokio::test]
+async fn a_previous_secret_that_was_revoked_is_refused_after_the_cache_period() {
+    let r = Rotation::start("one").await;
+    let revoked = r.client.get_secret_value().secret_id(ID).send().await.unwrap();
+    r.put("two").await;
+    assert_eq!(r.verify("one", 0).await.unwrap(), Some(Stage::Previous));
+    let revoke = r.client.update_secret_version_stage().secret_id(ID);
+    revoke
+        .version_stage("AWSPREVIOUS")
+        .set_remove_from_version_id(revoked.version_id)
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(r.verify("one", CACHE - 1).await.unwrap(), Some(Stage::Previous));
+    assert_eq!(r.verify("one", CACHE + 1).await.unwrap(), None);
+}
+
+/// Forgeries, and a rotation after them, beside a previous version that can't be used.
+async fn forgeries_get_a_verdict_and_drive_no_calls(r: &Rotation, told: &str) {
+    r.verify("current", 0).await.unwrap();
+    let forge = async {
+        for seconds in 1..31 {
+            assert_eq!(r.verify("forged", seconds).await.unwrap(), None, "{told}");
+        }
+    };
+    assert_eq!(r.calls(forge).await.1, 2, "{told}");
+    r.put("next").await;
+    assert_eq!(
+        r.verify("next", 31).await.unwrap(),
+        Some(Stage::Current),
+        "{told}"
+    );
+    assert_eq!(
+        r.verify("current", 31).await.unwrap(),
+        Some(Stage::Previous),
+        "{told}"
+    );
+}
+
+#[tokio::test]
+async fn a_previous_version_that_cannot_be_used_counts_as_none() {
+    for unusable in ["{}", r#"{"webhook_secret":7}"#, " "] {
+        let r = Rotation::start(unusable).await;
+        r.put("current").await;
+        forgeries_get_a_verdict_and_drive_no_calls(&r, unusable).await;
+    }
+    let r = Rotation::start("zero").await;
+    r.put_binary(b"binary").await;
+    r.put("current").await;
+    forgeries_get_a_verdict_and_drive_no_calls(&r, "binary").await;
+}
+
+#[tokio::test]
+async fn a_previous_version_that_is_denied_counts_as_none_and_is_told_of_once() {
+    let deny = support::Fault::Rewrite(|request, answer| match request.contains("AWSPREVIOUS") {
+        true => (
+            400,
+            r#"{"__type":"AccessDeniedException","message":"injected"}"#.to_owned(),
+        ),
+        false => answer,
+    });
+    let r = Rotation::start("zero").await.behind(deny).await;
+    r.put("one").await;
+    let log = Log::default();
+    let _logged = tracing::subscriber::set_default(Telemetry::new(log.clone()).subscriber(&[]));
+    for seconds in 0..31 {
+        assert_eq!(r.verify("one", seconds).await.unwrap(), Some(Stage::Current));
+        assert_eq!(r.verify("zero", seconds).await.unwrap(), None);
+    }
+    assert_eq!(log.text().lines().count(), 1, "{}", log.text());
+    let error = log.last()["error"].as_str().unwrap().to_owned();
+    assert!(
+        error.contains("AWSPREVIOUS") && error.contains("AccessDeniedException"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn while_the_previous_version_fails_a_mismatch_is_no_verdict_and_the_current_one_is_still_asked_for() {
+    let fail = support::Fault::Rewrite(|request, answer| match request.contains("AWSPREVIOUS") {
+        true => (
+            500,
+            r#"{"__type":"InternalServiceError","message":"injected"}"#.to_owned(),
+        ),
+        false => answer,
+    });
+    let r = Rotation::start("one").await.behind(fail).await;
+    r.verify("one", 0).await.unwrap();
+    let forge = async {
+        for seconds in 1..10 {
+            assert!(r.verify("forged", seconds).await.is_err());
+        }
+    };
+    // The previous version, twice for the SDK's own retry, and the current one on the mismatch.
+    assert_eq!(r.calls(forge).await.1, 3);
+    r.put("two").await;
+    assert_eq!(r.verify("two", 31).await.unwrap(), Some(Stage::Current));
+}
+
+#[tokio::test]
+async fn a_clock_that_is_set_back_a_little_asks_for_nothing_and_a_lot_asks_again() {
+    let r = Rotation::start("one").await;
+    r.verify("one", 0).await.unwrap();
+    assert_eq!(r.calls(r.verify("one", -30)).await.1, 0);
+    assert_eq!(r.calls(r.verify("one", -3600)).await.1, 1);
+    assert_eq!(r.calls(r.verify("one", -3599)).await.1, 0);
 }
 
 #[tokio::test]
@@ -298,7 +438,7 @@ async fn the_secret_is_a_plain_string_or_a_json_object_and_never_empty() {
         let r = Rotation::start(stored).await;
         let verdict = r.verify(secret.unwrap_or("any"), 0).await;
         match secret {
-            Some(_) => assert_eq!(verdict.unwrap(), Some(Match::Current), "{stored}"),
+            Some(_) => assert_eq!(verdict.unwrap(), Some(Stage::Current), "{stored}"),
             None => assert!(verdict.is_err(), "{stored}"),
         }
     }

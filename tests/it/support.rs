@@ -294,7 +294,7 @@ async fn serve(mut client: TcpStream, upstream: SocketAddr, fault: Fault) -> std
     let mut answer = Vec::new();
     server.read_to_end(&mut answer).await?;
     match &fault {
-        Fault::LoseAnswers(times) if left(times) => return Ok(()),
+        Fault::LoseAnswers(times) if left(times) => Ok(()),
         Fault::Rewrite(rewrite) => {
             let (request, answer) = (
                 String::from_utf8_lossy(&request),
