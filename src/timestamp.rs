@@ -1,10 +1,11 @@
 //! A moment in milliseconds, as the contract writes it and as senders write it.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
+use time::format_description::well_known::{Iso8601, Rfc3339};
 
 /// Milliseconds since the Unix epoch, UTC.
 ///
@@ -14,6 +15,9 @@ use time::format_description::well_known::Rfc3339;
 /// count the time it was frozen for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(i64);
+
+/// The years 0 to 9999 in UTC: an offset may lead out of them.
+const SORTABLE_MS: RangeInclusive<i64> = -62_167_219_200_000..=253_402_300_799_999;
 
 /// A day in milliseconds.
 const DAY_MS: i64 = 86_400_000;
@@ -62,32 +66,33 @@ impl Timestamp {
             .map(Duration::from_millis)
     }
 
-    /// Reads an RFC 3339 time (the profile of ISO 8601 that names a moment).
+    /// Reads a time in RFC 3339 or another form of ISO 8601, of the years 0 to 9999 in UTC.
     ///
-    /// A blank in place of the `T` is taken, as RFC 3339 allows. A time without an offset names no
-    /// moment; [`Parsed::WithoutOffset`] holds it as if it were UTC, for the caller to judge.
+    /// A blank in place of the `T` is taken, as RFC 3339 allows, and so are blanks around it. A time
+    /// without an offset names no moment; [`Parsed::WithoutOffset`] holds it as if it were UTC, for
+    /// the caller to judge.
     pub fn parse(text: &str) -> Option<Parsed> {
+        let text = text.trim();
         // Longer than any time with nanoseconds and an offset: not worth a copy.
-        if text.len() > 40 || text.len() < 19 || !text.is_ascii() {
+        if text.len() > 40 || !text.is_ascii() {
             return None;
         }
-        let mut text = text.to_owned();
-        if matches!(text.as_bytes()[10], b' ' | b't') {
-            text.replace_range(10..11, "T");
-        }
-        if let Some(moment) = rfc3339(&text) {
+        let mut text = text.to_ascii_uppercase().replacen(' ', "T", 1);
+        if let Some(moment) = moment(&text) {
             return Some(Parsed::Moment(moment));
         }
         text.push('Z');
-        rfc3339(&text).map(Parsed::WithoutOffset)
+        moment(&text).map(Parsed::WithoutOffset)
     }
 }
 
-fn rfc3339(text: &str) -> Option<Timestamp> {
-    let moment = OffsetDateTime::parse(text, &Rfc3339).ok()?;
-    i64::try_from(moment.unix_timestamp_nanos().div_euclid(1_000_000))
-        .ok()
-        .map(Timestamp)
+fn moment(text: &str) -> Option<Timestamp> {
+    // The one reads fractions digit by digit, and the other one by way of a float.
+    let moment = OffsetDateTime::parse(text, &Rfc3339)
+        .or_else(|_| OffsetDateTime::parse(text, &Iso8601::PARSING))
+        .ok()?;
+    let millis = i64::try_from(moment.unix_timestamp_nanos().div_euclid(1_000_000)).ok()?;
+    SORTABLE_MS.contains(&millis).then_some(Timestamp(millis))
 }
 
 /// What [`Timestamp::parse`] read.
@@ -139,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn every_rfc_3339_spelling_of_a_moment_prints_the_same() {
+    fn every_spelling_of_a_moment_prints_the_same() {
         for text in [
             "2026-01-21T12:00:00Z",
             "2026-01-21T12:00:00.000Z",
@@ -147,6 +152,13 @@ mod tests {
             "2026-01-21 12:00:00.0000001Z",
             "2026-01-21T13:30:00+01:30",
             "2026-01-21T07:00:00-05:00",
+            "2026-01-21T07:00:00-0500",
+            "2026-01-21T13:00:00.000+01",
+            "2026-01-21T12:00Z",
+            "2026-01-21T13:00+0100",
+            "2026-01-21T12:00:00,000Z",
+            "20260121T120000Z",
+            " 2026-01-21T12:00:00Z\n",
         ] {
             assert_eq!(moment(text), "2026-01-21T12:00:00.000Z", "{text}");
         }
@@ -160,6 +172,26 @@ mod tests {
             panic!("not told apart");
         };
         assert_eq!(t.to_string(), "2026-01-21T12:00:00.000Z");
+        assert_eq!(
+            Timestamp::parse("2026-01-21 12:00"),
+            Some(Parsed::WithoutOffset(t))
+        );
+    }
+
+    #[test]
+    fn the_first_and_the_last_moment_print_as_wide_as_all_others() {
+        for text in ["0000-01-01T00:00:00.000Z", "9999-12-31T23:59:59.999Z"] {
+            assert_eq!(moment(text), text);
+        }
+    }
+
+    #[test]
+    fn digits_alone_are_no_time() {
+        for number in (0..4_000_000_000_i64).step_by(999_983) {
+            for text in [number.to_string(), (number * 1000).to_string()] {
+                assert_eq!(Timestamp::parse(&text), None, "{text}");
+            }
+        }
     }
 
     #[test]
@@ -174,6 +206,13 @@ mod tests {
             "1769000400000",
             "2026-01-21T12:00:00\u{661}Z",
             "+12026-01-21T12:00:00Z",
+            "0000-01-01T00:00:00+23:59",
+            "9999-12-31T23:59:59-00:01",
+            "2026-01-21T",
+            "2026-01-21Z",
+            "12:00:00Z",
+            "20260121",
+            "Z",
         ] {
             assert_eq!(Timestamp::parse(text), None, "{text}");
         }
