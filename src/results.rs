@@ -7,6 +7,7 @@ use std::future::Future;
 use std::sync::Arc;
 
 use axum::Extension;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -34,18 +35,18 @@ const MAX_LIMIT: u8 = 100;
 pub async fn event(
     State(app): State<Arc<App>>,
     Extension(invocation): Extension<Invocation>,
-    Path(event_id): Path<String>,
+    event_id: Result<Path<String>, PathRejection>,
 ) -> Response {
     answer(&invocation, async {
+        let what = "event with this id";
+        let event_id = id(event_id, what)?;
         // DynamoDB takes no empty key, nor one over 2048 bytes; no event has such an id either.
         let record = match event_id.len() {
             1..=512 => app.store.get(&event_id).await?,
             _ => None,
         };
         let alive = record.filter(|record| record.expires_at > Timestamp::now());
-        let record = alive.ok_or(Failure::NotFound {
-            what: "event with this id",
-        })?;
+        let record = alive.ok_or(Failure::NotFound { what })?;
         Ok(json(&Shown::whole(&record)))
     })
     .await
@@ -55,7 +56,7 @@ pub async fn event(
 pub async fn session(
     State(app): State<Arc<App>>,
     Extension(invocation): Extension<Invocation>,
-    Path(session_id): Path<String>,
+    session_id: Result<Path<String>, PathRejection>,
     RawQuery(query): RawQuery,
 ) -> Response {
     #[derive(Serialize)]
@@ -66,6 +67,8 @@ pub async fn session(
         next: Option<String>,
     }
     answer(&invocation, async {
+        let what = "result for this session";
+        let session_id = id(session_id, what)?;
         let query = Query::parse(query.as_deref(), &["limit", "cursor"])?;
         let (limit, cursor) = (query.limit()?, query.cursor::<Position>()?);
         let is_first = cursor.is_none();
@@ -82,9 +85,7 @@ pub async fn session(
             },
         };
         if is_first && page.records.is_empty() && page.next.is_none() {
-            return Err(Failure::NotFound {
-                what: "result for this session",
-            });
+            return Err(Failure::NotFound { what });
         }
         Ok(json(&Body {
             session_id: &session_id,
@@ -148,6 +149,11 @@ pub async fn all(
         }))
     })
     .await
+}
+
+/// An id out of a path. Bytes that are no text are nobody's.
+fn id(path: Result<Path<String>, PathRejection>, what: &'static str) -> Result<String, Failure> {
+    path.map(|Path(id)| id).map_err(|_| Failure::NotFound { what })
 }
 
 async fn answer(invocation: &Invocation, body: impl Future<Output = Result<String, Failure>>) -> Response {
@@ -239,7 +245,12 @@ impl<'a> Query<'a> {
         let Some(limit) = self.get("limit") else {
             return Ok(DEFAULT_LIMIT);
         };
-        let number = limit.parse().ok().filter(|limit| (1..=MAX_LIMIT).contains(limit));
+        // `parse` alone would take a plus sign.
+        let is_digits = limit.bytes().all(|byte| byte.is_ascii_digit());
+        let number = limit
+            .parse()
+            .ok()
+            .filter(|n| is_digits && (1..=MAX_LIMIT).contains(n));
         number.ok_or_else(|| invalid("limit", "is not a number from 1 to 100"))
     }
 

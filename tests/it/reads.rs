@@ -85,6 +85,9 @@ async fn other_paths_are_not_found_and_other_methods_not_allowed() {
         "/events",
         "/events/",
         "/live/webhook",
+        // No text once it is decoded, and so the id of nothing.
+        "/events/%ff",
+        "/results/%ff",
     ] {
         receiver.get(path).await.expect(404, "not_found");
     }
@@ -294,6 +297,9 @@ async fn a_bad_query_value_is_refused_by_name() {
         ("/results?type=", "type"),
         ("/results?from=yesterday", "from"),
         ("/results?to=2026-01-21", "to"),
+        ("/results?to=0000-01-01T00:00:00%2B23:59", "to"),
+        ("/results?from=9999-12-31T23:59:59-23:59", "from"),
+        ("/results?limit=%2B5", "limit"),
         ("/results?to=2026-01-21T12:00:00", "to"),
         (
             "/results?from=2026-01-22T00:00:00Z&to=2026-01-21T00:00:00Z",
