@@ -404,7 +404,8 @@ impl Store {
         })
     }
 
-    /// One record, expired or not; none where there is none.
+    /// One record, expired or not; none where there is none. A strongly consistent read: what is
+    /// acknowledged is there.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -413,6 +414,7 @@ impl Store {
         let key = AttributeValue::S(event_id.to_owned());
         let output = request
             .key(EVENT_ID, key)
+            .consistent_read(true)
             .send()
             .await
             .map_err(StoreError::of("GetItem"))?;
@@ -528,7 +530,8 @@ impl Store {
     }
 
     async fn batch_get(&self, ids: impl Iterator<Item = &String>) -> Result<Batch, StoreError> {
-        let mut keys = KeysAndAttributes::builder();
+        // A replica that lags behind the index would make a page skip records.
+        let mut keys = KeysAndAttributes::builder().consistent_read(true);
         for id in ids {
             keys = keys.keys(HashMap::from([(
                 EVENT_ID.to_owned(),

@@ -7,6 +7,7 @@ use axum::http::{HeaderMap, Method, Request};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
+use sonotheia_webhook::config::{Config, SecretSource};
 use sonotheia_webhook::telemetry::Report;
 use sonotheia_webhook::timestamp::Timestamp;
 use sonotheia_webhook::webhook;
@@ -369,4 +370,25 @@ async fn an_expired_record_that_is_still_there_is_not_shown_and_still_counts_for
     receiver.get("/results/session-1").await.expect(404, "not_found");
     assert_eq!(receiver.get("/results").await.body["count"], 0);
     receiver.deliver(event.to_string()).await.received(true);
+}
+
+#[tokio::test]
+async fn a_record_is_readable_right_after_its_answer_whatever_replica_is_asked() {
+    // A replica that has seen nothing yet answers what is not asked of the leader.
+    let lagging = Fault::Rewrite(|request, answer| {
+        let reads_items = ["DynamoDB_20120810.GetItem", "DynamoDB_20120810.BatchGetItem"]
+            .iter()
+            .any(|operation| request.contains(operation));
+        if reads_items && !request.contains(r#""ConsistentRead":true"#) {
+            (200, "{}".to_owned())
+        } else {
+            answer
+        }
+    });
+    let config = Config::new(TABLE, SecretSource::Fixed(SECRET.into()));
+    let receiver = Receiver::with(config, None, Some(lagging)).await;
+    let event = deepfake("event-1", "session-1", 0.5).to_string();
+    receiver.deliver(event).await.received(false);
+    assert_eq!(receiver.get("/events/event-1").await.status, 200);
+    assert_eq!(ids(&receiver.get("/results/session-1").await), ["event-1"]);
 }
