@@ -123,7 +123,7 @@ pub async fn all(
         // DynamoDB counts what it looks at and not what passes: a narrow filter would make for empty pages.
         let narrow = filter.event_type.is_some() || filter.outcome.is_some();
         let looked_at = if narrow { MAX_LIMIT } else { limit };
-        let pages = cursor.0.iter().enumerate().map(|(shard, progress)| {
+        let pages = (0..SHARDS).zip(&cursor.0).map(|(shard, progress)| {
             let (app, filter) = (&app, &filter);
             async move {
                 let start = match progress {
@@ -136,9 +136,7 @@ pub async fn all(
                         });
                     }
                 };
-                app.store
-                    .by_time(shard as u8, filter, looked_at, start, now)
-                    .await
+                app.store.by_time(shard, filter, looked_at, start, now).await
             }
         });
         let (records, next) = merge(cursor.0.clone(), try_join_all(pages).await?, limit.into());
@@ -209,7 +207,7 @@ impl<'a> Shown<'a> {
             occurred_at: record.occurred_at.as_deref(),
             received_at: &record.received_at,
             expires_at: record.expires_at.to_string(),
-            outcome: &record.outcome,
+            outcome: record.outcome.as_str(),
             reason: record.reason.as_deref(),
             problems: &record.problems,
             alert: record.alert.as_deref(),

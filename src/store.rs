@@ -226,8 +226,8 @@ pub enum PutOutcome {
 pub struct Record {
     /// The key.
     pub event_id: String,
-    /// `accepted` or `rejected`.
-    pub outcome: String,
+    /// What it is.
+    pub outcome: Outcome,
     /// Why it was rejected.
     pub reason: Option<String>,
     /// The event's type.
@@ -442,28 +442,29 @@ impl Store {
             .key_condition_expression("session_id = :session")
             .filter_expression("expires_at > :now")
             .expression_attribute_values(":session", session);
-        let index = run(query, |item| text(item, EVENT_ID).map(str::to_owned)).await?;
+        let (items, next) = run(query).await?;
+        let places: Vec<_> = items.iter().map(Position::try_from).collect::<Result<_, _>>()?;
 
-        let mut bodies = self.batch_get(index.entries.iter().map(|(_, id)| id)).await?;
+        let mut bodies = self.batch_get(&places).await?;
         let mut page = Page {
             records: Vec::new(),
-            next: index.next,
+            next,
         };
         let mut bytes = 0;
-        for (i, (_, event_id)) in index.entries.iter().enumerate() {
+        for (i, Position { event_id, .. }) in places.iter().enumerate() {
             let record = bodies.found.remove(event_id);
             bytes += record.as_ref().and_then(|r| r.body.as_ref()).map_or(0, Vec::len);
             let too_much = bytes > max_bytes && !page.records.is_empty();
             if too_much || bodies.unprocessed.contains(event_id) {
-                let last = i.checked_sub(1).and_then(|i| index.entries.get(i));
-                let (position, _) = last.ok_or_else(|| StoreError::Unavailable {
+                let last = i.checked_sub(1).and_then(|i| places.get(i));
+                let last = last.ok_or_else(|| StoreError::Unavailable {
                     operation: BATCH_GET,
                     source: "no key was processed".into(),
                 })?;
-                page.next = Some(position.clone());
+                page.next = Some(last.clone());
                 break;
             }
-            // What the index holds and the table does not was deleted in between.
+            // What the index holds and the table does not was deleted in between, or is not ours.
             page.records.extend(record);
         }
         Ok(page)
@@ -504,11 +505,9 @@ impl Store {
                 query.expression_attribute_values(":outcome", AttributeValue::S(outcome.as_str().to_owned()));
         }
         let query = query.filter_expression(conditions.join(" AND "));
-        let index = run(query, |item| Record::try_from(item.clone())).await?;
-        Ok(Page {
-            records: index.entries.into_iter().map(|(_, record)| record).collect(),
-            next: index.next,
-        })
+        let (items, next) = run(query).await?;
+        let records = items.into_iter().filter_map(ours).collect();
+        Ok(Page { records, next })
     }
 
     fn newest_first(
@@ -529,14 +528,12 @@ impl Store {
             .expression_attribute_values(":now", now)
     }
 
-    async fn batch_get(&self, ids: impl Iterator<Item = &String>) -> Result<Batch, StoreError> {
+    async fn batch_get(&self, places: &[Position]) -> Result<Batch, StoreError> {
         // A replica that lags behind the index would make a page skip records.
         let mut keys = KeysAndAttributes::builder().consistent_read(true);
-        for id in ids {
-            keys = keys.keys(HashMap::from([(
-                EVENT_ID.to_owned(),
-                AttributeValue::S(id.clone()),
-            )]));
+        for Position { event_id, .. } in places {
+            let id = AttributeValue::S(event_id.clone());
+            keys = keys.keys(HashMap::from([(EVENT_ID.to_owned(), id)]));
         }
         let Ok(keys) = keys.build() else {
             return Ok(Batch::default());
@@ -551,8 +548,9 @@ impl Store {
             .flatten()
             .flat_map(|(_, items)| items)
         {
-            let record = Record::try_from(item)?;
-            batch.found.insert(record.event_id.clone(), record);
+            if let Some(record) = ours(item) {
+                batch.found.insert(record.event_id.clone(), record);
+            }
         }
         for left in output
             .unprocessed_keys
@@ -643,21 +641,19 @@ struct Batch {
 
 type Item = HashMap<String, AttributeValue>;
 
-struct IndexPage<T> {
-    entries: Vec<(Position, T)>,
-    next: Option<Position>,
+/// A page of an index, and where the next one starts.
+async fn run(query: QueryFluentBuilder) -> Result<(Vec<Item>, Option<Position>), StoreError> {
+    let output = query.send().await.map_err(StoreError::of("Query"))?;
+    let next = output.last_evaluated_key().map(Position::try_from).transpose()?;
+    Ok((output.items.unwrap_or_default(), next))
 }
 
-async fn run<T>(
-    query: QueryFluentBuilder,
-    read: impl Fn(&Item) -> Result<T, StoreError>,
-) -> Result<IndexPage<T>, StoreError> {
-    let output = query.send().await.map_err(StoreError::of("Query"))?;
-    let entry = |item: &Item| Ok((Position::try_from(item)?, read(item)?));
-    Ok(IndexPage {
-        entries: output.items().iter().map(entry).collect::<Result<_, _>>()?,
-        next: output.last_evaluated_key().map(Position::try_from).transpose()?,
-    })
+/// A list's record. One that this program did not write is left out of it, and told of.
+fn ours(item: Item) -> Option<Record> {
+    let event_id = text(&item, EVENT_ID).map(str::to_owned).unwrap_or_default();
+    Record::try_from(item)
+        .inspect_err(|error| tracing::warn!(event_id, %error, "a record that is not ours is left out"))
+        .ok()
 }
 
 impl Position {
@@ -700,7 +696,9 @@ impl TryFrom<Item> for Record {
             .transpose();
         Ok(Self {
             event_id: required(optional(EVENT_ID), EVENT_ID)?,
-            outcome: required(optional(OUTCOME), OUTCOME)?,
+            outcome: optional(OUTCOME)
+                .and_then(|name| Outcome::from_name(&name))
+                .ok_or(StoreError::Foreign { attribute: OUTCOME })?,
             reason: optional(REASON),
             event_type: optional(TYPE),
             session_id: optional(SESSION_ID),

@@ -2,12 +2,14 @@
 
 use std::collections::HashSet;
 
+use aws_sdk_dynamodb::types::AttributeValue;
 use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 use sonotheia_webhook::config::{Config, SecretSource};
+use sonotheia_webhook::local;
 use sonotheia_webhook::telemetry::Report;
 use sonotheia_webhook::timestamp::Timestamp;
 use sonotheia_webhook::webhook;
@@ -391,4 +393,40 @@ async fn a_record_is_readable_right_after_its_answer_whatever_replica_is_asked()
     receiver.deliver(event).await.received(false);
     assert_eq!(receiver.get("/events/event-1").await.status, 200);
     assert_eq!(ids(&receiver.get("/results/session-1").await), ["event-1"]);
+}
+
+#[tokio::test]
+async fn a_record_that_is_not_ours_is_left_out_of_lists_and_told_of() {
+    let receiver = Receiver::start().await;
+    let _logged = tracing::subscriber::set_default(receiver.app.telemetry.subscriber(local::NOISY));
+    for i in 0..3 {
+        receiver
+            .deliver(plain(&format!("event-{i}"), "t", "s").to_string())
+            .await
+            .received(false);
+    }
+    for (id, attribute, value) in [
+        ("event-0", "outcome", "perhaps"),
+        ("event-1", "problems", "not JSON"),
+    ] {
+        receiver
+            .direct
+            .update_item()
+            .table_name(TABLE)
+            .key("event_id", AttributeValue::S(id.into()))
+            .update_expression("SET #attribute = :value")
+            .expression_attribute_names("#attribute", attribute)
+            .expression_attribute_values(":value", AttributeValue::S(value.into()))
+            .send()
+            .await
+            .unwrap();
+    }
+    for path in ["/results?limit=1", "/results?limit=100", "/results/s?limit=1"] {
+        assert_eq!(pages(&receiver, path).await.concat(), ["event-2"], "{path}");
+    }
+    let log = receiver.log.text();
+    for (id, attribute) in [("event-0", "outcome"), ("event-1", "problems")] {
+        let told = |line: &&str| line.contains("WARN") && line.contains(id) && line.contains(attribute);
+        assert!(log.lines().any(|line| told(&line)), "{id} in {log}");
+    }
 }
