@@ -289,7 +289,6 @@ struct Field {
 
 enum Shape {
     Text,
-    Number,
     /// A number that is not negative.
     Amount,
     /// A number from 0 to 1.
@@ -320,9 +319,10 @@ const fn may(name: &'static str, shape: Shape) -> Field {
 }
 
 /// The contract's section 1, second table. Times are read where the event's own is
-/// ([`Problems::time`]), and sessions where the index key is ([`Problems::session`]).
+/// ([`Problems::time`]), sessions where the index key is ([`Problems::session`]), and the retention of any
+/// type where it counts ([`Problems::retention`]).
 const EVENT_TYPES: &[EventType] = {
-    use Shape::{Amount, Bool, Number, Object, OneOf, Share, Text, With};
+    use Shape::{Amount, Bool, Object, OneOf, Share, Text, With};
     &[
         EventType {
             name: "deepfake.completed",
@@ -397,7 +397,7 @@ const EVENT_TYPES: &[EventType] = {
                 may("reason", Text),
                 may("submitted_at", Text),
                 may("evidence", Object),
-                may("compliance", With(&[may("retention_period_days", Number)])),
+                may("compliance", Object),
             ],
         },
         EventType {
@@ -455,7 +455,6 @@ impl Problems {
         let number = || json::number(value);
         let fault: Cow<'_, str> = match shape {
             Shape::Text if !is(Kind::String) => "is not a string".into(),
-            Shape::Number if number().is_none() => "is not a number".into(),
             Shape::Amount if number().is_none_or(|n| n < 0.0) => "is not a number from 0 up".into(),
             Shape::Share if number().is_none_or(|n| !(0.0..=1.0).contains(&n)) => {
                 "is not a number from 0 to 1".into()
@@ -517,23 +516,21 @@ impl Problems {
     }
 
     fn retention(&mut self, data: &Members<'_>) -> Option<u32> {
-        let compliance = data.get("compliance")?;
-        let days = Members::parse(compliance.get())
-            .ok()?
-            .get("retention_period_days")?;
-        match json::number(days) {
-            Some(days) if (0.0..=MAX_RETENTION_DAYS).contains(&days) => Some(days.ceil() as u32),
-            days => {
-                const PATH: &str = "data.compliance.retention_period_days";
-                let capped = days.is_some_and(|days| days > 0.0);
-                match days {
-                    Some(_) if capped => self.note(PATH, "is over 36500; the record is kept for 36500 days"),
-                    Some(_) => self.note(PATH, "is negative"),
-                    // The type's own fields have said so already, where it has this one.
-                    None => {}
-                }
-                capped.then_some(MAX_RETENTION_DAYS as u32)
-            }
+        const PATH: &str = "data.compliance.retention_period_days";
+        const NAME: &str = "retention_period_days";
+        let compliance = Members::parse(data.get("compliance")?.get()).ok()?;
+        if compliance.repeats(NAME) {
+            self.note(PATH, "is there more than once; the last one counts");
         }
+        match json::number(compliance.get(NAME)?) {
+            None => self.note(PATH, "is not a number"),
+            Some(days) if days < 0.0 => self.note(PATH, "is negative"),
+            Some(days) if days > MAX_RETENTION_DAYS => {
+                self.note(PATH, "is over 36500; the record is kept for 36500 days");
+                return Some(MAX_RETENTION_DAYS as u32);
+            }
+            Some(days) => return Some(days.ceil() as u32),
+        }
+        None
     }
 }

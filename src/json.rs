@@ -146,10 +146,9 @@ pub fn string(value: &RawValue) -> Option<Cow<'_, str>> {
     serde_json::from_str(value.get()).ok().map(|Text(text)| text)
 }
 
-/// A number as a float, where it is one and a float can hold its magnitude.
+/// A number as a float, where it is one; infinite where a float can't hold its magnitude.
 pub fn number(value: &RawValue) -> Option<f64> {
-    let number = (kind(value) == Kind::Number).then(|| value.get().parse::<f64>().ok())?;
-    number.filter(|n| n.is_finite())
+    (kind(value) == Kind::Number).then(|| value.get().parse().ok())?
 }
 
 /// What is wrong inside a value that is JSON by its grammar, and where.

@@ -8,7 +8,7 @@ use axum::http::{HeaderMap, Request};
 use serde_json::{Value, json};
 use sonotheia_webhook::config::{Config, SecretSource};
 use sonotheia_webhook::telemetry::Report;
-use sonotheia_webhook::timestamp::Timestamp;
+use sonotheia_webhook::timestamp::{Parsed, Timestamp};
 use sonotheia_webhook::webhook;
 
 use crate::support::*;
@@ -594,6 +594,15 @@ async fn alerts_mark_what_a_person_should_see() {
     }
 }
 
+/// How long a record is kept after its receipt, in days.
+fn days_kept(stored: &Value) -> i64 {
+    let time = |key: &str| match Timestamp::parse(stored[key].as_str().unwrap()) {
+        Some(Parsed::Moment(time)) => time.as_millis(),
+        other => panic!("{other:?}"),
+    };
+    (time("expires_at") - time("received_at")) / 86_400_000
+}
+
 #[tokio::test]
 async fn a_record_is_kept_as_long_as_the_event_asks() {
     let receiver = Receiver::start().await;
@@ -610,12 +619,7 @@ async fn a_record_is_kept_as_long_as_the_event_asks() {
     ] {
         receiver.deliver(sar(id, days).to_string()).await.received(false);
         let stored = receiver.get(&format!("/events/{id}")).await;
-        let time = |key: &str| match Timestamp::parse(stored.body[key].as_str().unwrap()) {
-            Some(sonotheia_webhook::timestamp::Parsed::Moment(time)) => time,
-            other => panic!("{other:?}"),
-        };
-        let days = (time("expires_at").as_millis() - time("received_at").as_millis()) / 86_400_000;
-        assert_eq!(days, kept, "{id}");
+        assert_eq!(days_kept(&stored.body), kept, "{id}");
     }
 }
 
@@ -692,4 +696,54 @@ async fn the_largest_body_fits_the_record_with_every_problem_there_can_be() {
     receiver.deliver(event.to_string()).await.received(false);
     let session = receiver.get(&format!("/results/{}", "s".repeat(1024))).await;
     assert_eq!(session.body["results"][0]["data"], event["data"]);
+}
+
+/// A record without its data, whose numbers the tests' own JSON can't hold.
+async fn listed(receiver: &Receiver, id: &str) -> Value {
+    let list = receiver.get("/results").await.body;
+    let mut results = list["results"].as_array().unwrap().iter();
+    results.find(|result| result["event_id"] == id).unwrap().clone()
+}
+
+#[tokio::test]
+async fn a_retention_that_is_no_number_is_noted_whatever_the_type_and_an_infinite_one_is_capped() {
+    let receiver = Receiver::start().await;
+    for (i, (event_type, days, kept)) in [
+        ("sar.submitted", r#""1825""#, 90),
+        ("sar.filed", r#""1825""#, 90),
+        ("a.new.type", "[1825]", 90),
+        ("a.new.type", "-1", 90),
+        ("a.new.type", "1e400", 36_500),
+        ("sar.filed", r#"1,"retention_period_days":100"#, 100),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let id = format!("event-{i}");
+        receiver
+            .deliver(format!(
+                r#"{{"id":"{id}","type":"{event_type}","data":{{"compliance":{{"retention_period_days":{days}}}}}}}"#
+            ))
+            .await
+            .received(false);
+        let stored = listed(&receiver, &id).await;
+        let noted = stored["problems"].as_array().unwrap();
+        let noted = noted
+            .iter()
+            .filter(|problem| problem["path"] == "data.compliance.retention_period_days");
+        assert_eq!(noted.count(), 1, "{stored}");
+        assert_eq!(days_kept(&stored), kept, "{stored}");
+    }
+}
+
+#[tokio::test]
+async fn a_score_beyond_all_floats_is_an_alert_and_a_problem() {
+    let receiver = Receiver::start().await;
+    let event = deepfake("event-1", "session-1", 0.5)
+        .to_string()
+        .replace(r#""score":0.5"#, r#""score":1e400"#);
+    receiver.deliver(event).await.received(false);
+    let stored = listed(&receiver, "event-1").await;
+    assert_eq!(stored["alert"], "high_deepfake_score");
+    assert_eq!(stored["problems"][0]["path"], "data.score", "{stored}");
 }
