@@ -109,19 +109,14 @@ impl Failure {
             Self::EventConflict => Delivered::Conflict,
             Self::Unavailable(_) => Delivered::Unavailable,
             Self::Internal(_) => Delivered::Internal,
-            _ => Delivered::Rejected,
+            Self::InvalidEvent(_) | Self::EventTooOld { .. } => Delivered::Rejected,
+            // What reads are refused for: no delivery ends so.
+            Self::NotFound { .. } | Self::MethodNotAllowed | Self::InvalidQuery { .. } => Delivered::Rejected,
         }
     }
 
     /// The answer. What only the log may know is logged here, once.
     pub fn into_response(self, invocation: &Invocation) -> Response {
-        #[derive(Serialize)]
-        struct Body<'a> {
-            error: &'a str,
-            code: &'a str,
-            message: &'a str,
-            request_id: &'a str,
-        }
         let request_id = invocation.request_id.as_str();
         if let Some(source) = self.source() {
             let cause = Causes(source);
@@ -132,13 +127,8 @@ impl Failure {
             }
         }
         let (status, code, error) = self.kind();
-        let body = Body {
-            error,
-            code,
-            message: &self.to_string(),
-            request_id,
-        };
-        let mut response = (status, json(&body)).into_response();
+        let body = body(error, code, &self.to_string(), request_id);
+        let mut response = (status, body).into_response();
         if status == StatusCode::SERVICE_UNAVAILABLE {
             let after = axum::http::HeaderValue::from_static(RETRY_AFTER);
             response.headers_mut().insert(header::RETRY_AFTER, after);
@@ -147,10 +137,18 @@ impl Failure {
     }
 }
 
-/// A body as JSON text.
-pub fn json(body: &impl Serialize) -> String {
-    // Our own types, whose maps have string keys: there is nothing in them that can't be written.
-    serde_json::to_string(body).unwrap_or_default()
+/// The body of every answer that refuses.
+pub fn body(error: &str, code: &str, message: &str, request_id: &str) -> String {
+    serde_json::json!({ "error": error, "code": code, "message": message, "request_id": request_id })
+        .to_string()
+}
+
+/// The body of an answer that does not.
+///
+/// # Errors
+/// [`Failure::Internal`] where it can't be written as JSON.
+pub fn json(body: &impl Serialize) -> Result<String, Failure> {
+    serde_json::to_string(body).map_err(|error| Failure::Internal(error.into()))
 }
 
 impl From<StoreError> for Failure {
@@ -166,5 +164,17 @@ impl From<StoreError> for Failure {
 impl From<SecretsError> for Failure {
     fn from(error: SecretsError) -> Self {
         Self::Unavailable(error.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_that_cannot_be_written_is_a_defect_and_no_empty_answer() {
+        let unwritable = std::collections::HashMap::from([((), ())]);
+        let failure = json(&unwritable).expect_err("a map without string keys");
+        assert_eq!(failure.kind().0, StatusCode::INTERNAL_SERVER_ERROR);
     }
 }

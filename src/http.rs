@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderValue, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -36,7 +36,7 @@ pub fn router(app: Arc<App>) -> Router {
 }
 
 /// `GET /health`: this process is up. It asks nobody else.
-async fn health() -> Response {
+async fn health(Extension(invocation): Extension<Invocation>) -> Response {
     #[derive(Serialize)]
     struct Health {
         status: &'static str,
@@ -48,7 +48,10 @@ async fn health() -> Response {
         version: env!("CARGO_PKG_VERSION"),
         timestamp: Timestamp::now().to_string(),
     };
-    (StatusCode::OK, json(&health)).into_response()
+    json(&health).map_or_else(
+        |failure| failure.into_response(&invocation),
+        IntoResponse::into_response,
+    )
 }
 
 async fn not_found(Extension(invocation): Extension<Invocation>) -> Response {
@@ -77,7 +80,7 @@ async fn edge(State(app): State<Arc<App>>, mut request: Request, next: Next) -> 
 
     let mut response = match AssertUnwindSafe(next.run(request)).catch_unwind().await {
         Ok(response) => response,
-        Err(_) => Failure::Internal("a panic; its message is in the log".into()).into_response(&invocation),
+        Err(_) => Failure::Internal("a panic; where it was is in the log".into()).into_response(&invocation),
     };
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));

@@ -9,7 +9,6 @@ use std::sync::Arc;
 use axum::Extension;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, RawQuery, State};
-use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -47,7 +46,7 @@ pub async fn event(
         };
         let alive = record.filter(|record| record.expires_at > Timestamp::now());
         let record = alive.ok_or(Failure::NotFound { what })?;
-        Ok(json(&Shown::whole(&record)))
+        json(&Shown::whole(&record))
     })
     .await
 }
@@ -87,12 +86,12 @@ pub async fn session(
         if is_first && page.records.is_empty() && page.next.is_none() {
             return Err(Failure::NotFound { what });
         }
-        Ok(json(&Body {
+        json(&Body {
             session_id: &session_id,
             count: page.records.len(),
             results: page.records.iter().map(Shown::whole).collect(),
             next: page.next.map(|position| position.encode()),
-        }))
+        })
     })
     .await
 }
@@ -140,11 +139,11 @@ pub async fn all(
             }
         });
         let (records, next) = merge(cursor.0.clone(), try_join_all(pages).await?, limit.into());
-        Ok(json(&Body {
+        json(&Body {
             count: records.len(),
             results: records.iter().map(Shown::summary).collect(),
             next: next.map(|shards| shards.encode()),
-        }))
+        })
     })
     .await
 }
@@ -159,7 +158,7 @@ async fn answer(invocation: &Invocation, body: impl Future<Output = Result<Strin
         .await
         .unwrap_or_else(|_| Err(Failure::deadline()));
     match result {
-        Ok(body) => (StatusCode::OK, body).into_response(),
+        Ok(body) => body.into_response(),
         Err(failure) => failure.into_response(invocation),
     }
 }

@@ -6,7 +6,7 @@ use std::time::Instant;
 use axum::Extension;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
-use axum::http::{HeaderMap, Request, StatusCode};
+use axum::http::{HeaderMap, Request};
 use axum::response::{IntoResponse, Response};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::Serialize;
@@ -58,8 +58,8 @@ pub async fn post(
     let result = tokio::time::timeout(REQUEST_DEADLINE, received)
         .await
         .unwrap_or_else(|_| Err(Failure::deadline()));
-    let mut response = match result {
-        Ok(receipt) => (StatusCode::OK, json(&receipt)).into_response(),
+    let mut response = match result.and_then(|receipt| json(&receipt)) {
+        Ok(body) => body.into_response(),
         Err(failure) => {
             report.delivered = failure.delivered();
             failure.into_response(&invocation)
@@ -185,9 +185,8 @@ async fn store(
         report.delivered = Delivered::Accepted;
         report.alert = event.alert;
     }
-    let received = true;
     Ok(Some(Receipt {
-        received,
+        received: true,
         duplicate,
         event_id,
     }))
