@@ -2,11 +2,13 @@
 //!
 //! `lambda_http` does the translating. What is added: a repeated signature header is handed on as such;
 //! the stage is no part of the path; and an event that is none is answered, not failed, as is a defect
-//! on the way in.
+//! on the way in. Those two never reach the router, so their line in the log is written here.
 
 use std::convert::Infallible;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 use axum::Router;
 use axum::http::HeaderMap;
@@ -21,7 +23,10 @@ use serde::de::{Deserialize, Deserializer};
 use serde::ser::{Serialize, Serializer};
 use serde_json::json;
 
-use crate::telemetry::Invocation;
+use crate::app::App;
+use crate::telemetry::{Invocation, Line, Telemetry};
+use crate::timestamp::Timestamp;
+use crate::{error, http};
 
 /// An invocation's payload, whatever it is.
 #[derive(Debug)]
@@ -66,9 +71,6 @@ impl Serialize for Reply {
                 message,
                 request_id,
             } => {
-                let error = json!({
-                    "error": message, "code": code, "message": message, "request_id": request_id,
-                });
                 // What all four fronts take for a response.
                 json!({
                     "statusCode": status,
@@ -77,7 +79,7 @@ impl Serialize for Reply {
                         "cache-control": "no-store",
                         "x-request-id": request_id,
                     },
-                    "body": error.to_string(),
+                    "body": error::body(message, code, message, request_id),
                     "isBase64Encoded": false,
                 })
                 .serialize(serializer)
@@ -90,20 +92,51 @@ impl Serialize for Reply {
 ///
 /// # Errors
 /// The Runtime API's, where it can't be reached.
-pub async fn run(router: Router) -> Result<(), lambda_http::Error> {
-    lambda_runtime::Runtime::new(Gateway::new(router))
+pub async fn run(app: Arc<App>) -> Result<(), lambda_http::Error> {
+    lambda_runtime::Runtime::new(Gateway::new(app))
         .run_concurrent()
         .await
 }
 
 /// The router as a Lambda handler. It does not fail: every invocation is answered.
 #[derive(Clone)]
-pub struct Gateway(Front);
+pub struct Gateway {
+    front: Front,
+    telemetry: Telemetry,
+}
 
 impl Gateway {
-    /// A handler for that router.
-    pub fn new(router: Router) -> Self {
-        Self(Adapter::from(Identified(router)))
+    /// A handler in front of that receiver's router.
+    pub fn new(app: Arc<App>) -> Self {
+        Self {
+            telemetry: app.telemetry.clone(),
+            front: Adapter::from(Identified(http::router(app))),
+        }
+    }
+
+    /// Answers what does not get to the router.
+    fn refuse(
+        &self,
+        invocation: Invocation,
+        begun: (Timestamp, Instant),
+        (status, code, message): (u16, &'static str, &'static str),
+    ) -> Reply {
+        self.telemetry.write(&Line {
+            received_at: begun.0,
+            invocation: &invocation,
+            method: "(no method)",
+            route: "(no route)",
+            status,
+            duration: begun.1.elapsed(),
+            report: None,
+            cold_start: self.telemetry.is_cold_start(),
+        });
+        Reply(ReplyKind::Failure {
+            status,
+            code,
+            message,
+            request_id: invocation.request_id,
+        })
     }
 }
 
@@ -117,30 +150,24 @@ impl Service<LambdaEvent<Event>> for Gateway {
     }
 
     fn call(&mut self, event: LambdaEvent<Event>) -> Self::Future {
-        let request_id = event.context.request_id.clone();
-        let failure = |status, code, message| {
-            Ok(Reply(ReplyKind::Failure {
-                status,
-                code,
-                message,
-                request_id,
-            }))
+        const NO_REQUEST: &str = "The event is not an HTTP request";
+        const NO_BASE64: &str = "The event could not be translated";
+        let begun = (Timestamp::now(), Instant::now());
+        let invocation = Invocation {
+            request_id: event.context.request_id.clone(),
+            xray_trace_id: event.context.xray_trace_id.clone(),
         };
         let Event::Http(mut request) = event.payload else {
-            tracing::warn!(
-                request_id = event.context.request_id,
-                "the event is not an HTTP request"
-            );
-            let reply = failure(400, "invalid_request", "The event is not an HTTP request");
-            return std::future::ready(reply).boxed();
+            let reply = self.refuse(invocation, begun, (400, "invalid_request", NO_REQUEST));
+            return std::future::ready(Ok(reply)).boxed();
         };
         keep_repeated_headers(&mut request);
         leave_stage_out(&mut request);
         let event = LambdaEvent::new(*request, event.context);
         // A body that is said to be base64 and is not makes the translation panic.
-        let Ok(answer) = catch_unwind(AssertUnwindSafe(|| self.0.call(event))) else {
-            let reply = failure(500, "internal", "The event could not be translated");
-            return std::future::ready(reply).boxed();
+        let Ok(answer) = catch_unwind(AssertUnwindSafe(|| self.front.call(event))) else {
+            let reply = self.refuse(invocation, begun, (500, "internal", NO_BASE64));
+            return std::future::ready(Ok(reply)).boxed();
         };
         async {
             let Ok(response) = answer.await;

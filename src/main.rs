@@ -5,13 +5,14 @@ use std::process::ExitCode;
 
 use sonotheia_webhook::app::App;
 use sonotheia_webhook::config::Config;
-use sonotheia_webhook::telemetry::Telemetry;
+use sonotheia_webhook::telemetry::{self, Telemetry};
 use sonotheia_webhook::timestamp::Timestamp;
-use sonotheia_webhook::{aws, gateway, http};
+use sonotheia_webhook::{aws, gateway};
 
 fn main() -> ExitCode {
     let telemetry = Telemetry::new(std::io::stdout());
     telemetry.install(&[]);
+    telemetry::log_panics();
     match start(telemetry) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -27,5 +28,5 @@ async fn start(telemetry: Telemetry) -> Result<(), Box<dyn Error + Send + Sync>>
     let sdk = aws::sdk_config().await?;
     let app = App::new(config, &sdk, telemetry)?;
     app.prefetch(Timestamp::now()).await;
-    gateway::run(http::router(app)).await
+    gateway::run(app).await
 }

@@ -342,6 +342,15 @@ impl Telemetry {
     }
 }
 
+/// From now on a panic is one line at ERROR that says where it was, and not what: its message may quote
+/// data, and Rust's own report is several lines of no format.
+pub fn log_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let location = panic.location().map(ToString::to_string);
+        tracing::error!(location, "a panic");
+    }));
+}
+
 /// What is said through `tracing`. Spans are not kept: Lambda's runtime and the SDK open several an
 /// invocation, which cost more than the rest of the log.
 struct Events {

@@ -19,7 +19,7 @@ const FRONTS: [(&str, &str); 5] = [
 
 /// Invokes the handler with an event and reads its reply as the front would.
 async fn invoke(receiver: &Receiver, event: &Value) -> (u16, Value, Value) {
-    let mut gateway = Gateway::new(receiver.router.clone());
+    let mut gateway = Gateway::new(receiver.app.clone());
     let payload = serde_json::from_str(&event.to_string()).expect("any JSON is a payload");
     let mut context = Context::default();
     context.request_id = "8476a536-e9f4-11e8-9739-2dfe598c3fcd".into();
@@ -180,13 +180,28 @@ async fn what_no_front_would_send_is_answered_and_never_a_function_error() {
             "{reply}"
         );
         assert_eq!(reply["headers"]["content-type"], "application/json");
+        assert_line(&receiver, 400);
     }
     for (front, template) in FRONTS {
         let mut event = event(template, "not base64!", &sign("", SECRET));
         event["isBase64Encoded"] = json!(true);
         let (status, answer, _) = invoke(&receiver, &event).await;
         assert_eq!((status, &answer["code"]), (500, &json!("internal")), "{front}");
+        assert_line(&receiver, 500);
     }
+    assert_eq!(receiver.log.text().matches("\"ColdStart\":1").count(), 1);
+}
+
+/// The line of an invocation that no route saw.
+#[track_caller]
+fn assert_line(receiver: &Receiver, status: u16) {
+    let line = receiver.log.last();
+    assert_eq!(
+        (&line["level"], &line["status"]),
+        (&json!("INFO"), &json!(status))
+    );
+    assert_eq!(line["outcome"], "refused");
+    assert_eq!(line["request_id"], "8476a536-e9f4-11e8-9739-2dfe598c3fcd");
 }
 
 #[tokio::test]

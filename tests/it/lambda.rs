@@ -1,5 +1,6 @@
 //! The function's own binary, under a Runtime API ("Using the Lambda runtime API").
 
+use std::io::Read;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -43,11 +44,7 @@ impl RuntimeApi {
     }
 
     fn invoke(&self, body: &Value) {
-        let body = body.to_string();
-        let mut event: Value =
-            serde_json::from_str(&REST.replace("SIGNATURE", &sign(&body, SECRET))).unwrap();
-        event["body"] = json!(body);
-        self.invocations.send(event).unwrap();
+        self.invocations.send(event(&body.to_string())).unwrap();
     }
 
     /// The next answer's status.
@@ -58,6 +55,13 @@ impl RuntimeApi {
             .as_u64()
             .unwrap_or_else(|| panic!("{answer}"))
     }
+}
+
+/// A delivery, as a REST API hands it on.
+fn event(body: &str) -> Value {
+    let mut event: Value = serde_json::from_str(&REST.replace("SIGNATURE", &sign(body, SECRET))).unwrap();
+    event["body"] = json!(body);
+    event
 }
 
 type Waiting = Arc<Mutex<mpsc::UnboundedReceiver<Value>>>;
@@ -117,10 +121,20 @@ impl Function {
             .env("EVENTS_TABLE", TABLE)
             .env("SONOTHEIA_WEBHOOK_SECRET", SECRET)
             .envs(more.iter().copied())
-            .stdout(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
             .spawn()
             .expect("the function's binary");
         Self(child)
+    }
+
+    /// Ends it; all that it wrote to standard output and to standard error.
+    fn said(mut self) -> (String, String) {
+        let mut said = (String::new(), String::new());
+        self.0.kill().unwrap();
+        self.0.stdout.take().unwrap().read_to_string(&mut said.0).unwrap();
+        self.0.stderr.take().unwrap().read_to_string(&mut said.1).unwrap();
+        said
     }
 }
 
@@ -168,4 +182,30 @@ async fn a_start_while_dynamodb_hangs_still_answers_before_the_sender_gives_up()
     assert_eq!(api.status().await, 503);
     let taken = begun.elapsed();
     assert!(taken < Duration::from_millis(4500), "{taken:?}");
+}
+
+#[tokio::test]
+async fn a_panic_is_one_line_that_says_where_and_quotes_nothing() {
+    let mut api = RuntimeApi::start().await;
+    let function = Function::start(&api.address, "http://127.0.0.1:9", &[]);
+    // The translation of Lambda's event panics over a body that is not the base64 it is said to be.
+    let mut event = event("*private words*");
+    event["isBase64Encoded"] = json!(true);
+    api.invocations.send(event).unwrap();
+    assert_eq!(api.status().await, 500);
+    let (out, err) = function.said();
+    assert_eq!(err, "");
+    let lines: Vec<Value> = out
+        .lines()
+        .map(|line| serde_json::from_str(line).expect(line))
+        .collect();
+    let panic = lines
+        .iter()
+        .find(|line| line["message"] == "a panic")
+        .expect("its line");
+    assert_eq!(panic["level"], "ERROR");
+    assert!(panic["location"].as_str().unwrap().contains(".rs:"), "{panic}");
+    // The message has the first byte that is no base64, and where.
+    assert!(!out.contains("Invalid") && !out.contains("private"), "{out}");
+    assert_eq!(lines.last().unwrap()["status"], 500);
 }
