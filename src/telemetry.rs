@@ -3,6 +3,10 @@
 //! The line is written in CloudWatch's embedded metric format ("Specification: Embedded metric
 //! format"), so that what is counted and what can be searched is the same record, and costs one line.
 //! No secret, signature or body can get into it: [`Report`] has no field for them.
+//!
+//! The metrics count answers. An event whose write landed and whose answer was lost is stored, and its
+//! redelivery is a duplicate: its `Alert` is never counted. What must not miss an alert reads the
+//! table's stream, where every record is.
 
 use std::fmt;
 use std::io::Write;
@@ -186,9 +190,13 @@ impl Line<'_> {
         if let Some(name) = report.delivered.metric() {
             count(name, 1);
         }
-        count("Alert", report.alert.is_some().into());
-        count("UnknownEventType", report.unknown_type.into());
-        count("FieldProblem", report.problems);
+        // Of what is stored now: a redelivery was counted the first time, and what is refused may say anything.
+        let accepted = report.delivered == Delivered::Accepted;
+        if accepted {
+            count("Alert", report.alert.is_some().into());
+            count("UnknownEventType", report.unknown_type.into());
+            count("FieldProblem", report.problems);
+        }
         count("PreviousSecretUsed", report.previous_secret.into());
         count("SecretRefresh", report.secret_refreshes as usize);
         let ms = |duration: Duration| duration.as_secs_f64() * 1000.0;
@@ -196,7 +204,7 @@ impl Line<'_> {
         if let Some(latency) = report.store_latency {
             put("StoreLatency", Unit::Milliseconds, ms(latency));
         }
-        if let Some(lag) = report.lag_ms {
+        if let Some(lag) = report.lag_ms.filter(|_| accepted) {
             put("DeliveryLag", Unit::Milliseconds, lag as f64);
         }
         metrics

@@ -262,3 +262,29 @@ async fn the_log_says_what_went_wrong_with_a_call_to_aws() {
         }
     }
 }
+
+#[tokio::test]
+async fn problems_unknown_types_and_lags_are_counted_once_and_of_accepted_events_alone() {
+    let receiver = Receiver::start().await;
+    let old = json!({"type": "unknown", "timestamp": "0001-01-01T00:00:00Z", "data": {}});
+    let mut event =
+        json!({"id": "event-1", "type": "unknown", "metadata": 1, "timestamp": at(-1), "data": {}});
+    let mut requests = vec![
+        (old.to_string(), false),
+        (event.to_string(), true),
+        (event.to_string(), false),
+    ];
+    event["data"]["other"] = json!(1);
+    requests.push((event.to_string(), false));
+    for (body, counted) in requests {
+        receiver.deliver(body).await;
+        let line = receiver.log.last();
+        for metric in ["UnknownEventType", "FieldProblem", "DeliveryLag"] {
+            assert_eq!(
+                names(&line).iter().any(|name| name == metric),
+                counted,
+                "{metric} in {line}"
+            );
+        }
+    }
+}
