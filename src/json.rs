@@ -179,6 +179,9 @@ impl Flaw {
 
 /// Feeds an object to `hash` so that two texts that are the same JSON give the same hash, and no other two do.
 ///
+/// Each level is scanned once more for those below it, so that the deepest body takes about five times as
+/// long as a flat one of its size. (A single pass would need every number's text before its kind is known.)
+///
 /// The order of members, blanks, and the spelling of strings (`"\u0041"`) and of numbers (`1.0`,
 /// `10e-1`) do not count. A number is compared by its exact decimal value, whatever its size.
 ///
