@@ -251,7 +251,7 @@ impl<T> Slot<T> {
     }
 }
 
-/// Whether `then` is at most `interval` ago.
+/// Whether `then` is less than `interval` ago, or about now.
 fn within(interval: Duration, then: Timestamp, now: Timestamp) -> bool {
     match now.since(then) {
         Some(age) => age < interval || age.is_zero(),
