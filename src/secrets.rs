@@ -33,8 +33,8 @@ const MISMATCH_INTERVAL: Duration = Duration::from_secs(30);
 /// How long a version is not asked for again after a call that failed.
 const FAILURE_INTERVAL: Duration = Duration::from_secs(10);
 
-/// How far ahead of a delivery's time a noted one is believed. Deliveries overtake each other, and a
-/// clock may be set back.
+/// How far ahead of a delivery's time a noted one is believed: further than any delivery takes, since
+/// they overtake each other and note what they asked for on the way, and a clock may be set back.
 const AHEAD: Duration = Duration::from_secs(60);
 
 /// One of the secret's two versions.
