@@ -162,6 +162,7 @@ impl Service<LambdaEvent<Event>> for Gateway {
             return std::future::ready(Ok(reply)).boxed();
         };
         keep_repeated_headers(&mut request);
+        refuse_unknown(&mut request);
         leave_stage_out(&mut request);
         let event = LambdaEvent::new(*request, event.context);
         // A body that is said to be base64 and is not makes the translation panic.
@@ -186,6 +187,20 @@ fn keep_repeated_headers(request: &mut LambdaRequest) {
     };
     for name in multi.keys() {
         single.remove(name);
+    }
+}
+
+/// The template's resource for every path that is none of the routes.
+///
+/// API Gateway checks callers by the resource it matched. What it took for none of ours is open to
+/// anybody, and stays none of ours, however the router would read the path.
+pub const UNKNOWN_RESOURCE: &str = "/{unknown+}";
+
+fn refuse_unknown(request: &mut LambdaRequest) {
+    if let LambdaRequest::ApiGatewayV1(event) = request
+        && event.resource.as_deref() == Some(UNKNOWN_RESOURCE)
+    {
+        event.path = Some("/unknown".to_owned());
     }
 }
 
