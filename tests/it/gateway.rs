@@ -87,6 +87,64 @@ async fn the_stage_is_no_part_of_the_path() {
 }
 
 #[tokio::test]
+async fn what_the_gateway_takes_for_no_route_is_none_however_its_path_reads() {
+    let receiver = Receiver::start().await;
+    receiver
+        .deliver(deepfake("event-1", "session-1", 0.5).to_string())
+        .await
+        .received(false);
+    // The template's catch-all is open to anybody. A path that API Gateway matched with it must not
+    // get at the reads, which are behind IAM.
+    for path in [
+        "/results",
+        "/results/session-1",
+        "/events/event-1",
+        "//results",
+        "/%72esults",
+        "/webhook",
+        "/nope",
+    ] {
+        for resource in ["/{unknown+}", "/results"] {
+            let mut event = event(include_str!("../events/rest.json"), "", "");
+            event["httpMethod"] = json!("GET");
+            event["path"] = json!(path);
+            event["resource"] = json!(resource);
+            let (status, answer, _) = invoke(&receiver, &event).await;
+            if resource == "/{unknown+}" {
+                assert_eq!(
+                    (status, &answer["code"]),
+                    (404, &json!("not_found")),
+                    "{path}: {answer}"
+                );
+            } else if path == "/results" {
+                assert_eq!(status, 200, "{answer}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_session_id_with_a_slash_in_it_is_read_back_through_a_rest_api() {
+    let receiver = Receiver::start().await;
+    receiver
+        .deliver(deepfake("event/1 é", "session/1 é", 0.5).to_string())
+        .await
+        .received(false);
+    // A REST API hands the path on as it was sent.
+    for (resource, path) in [
+        ("/results/{session_id}", "/results/session%2F1%20%C3%A9"),
+        ("/events/{event_id}", "/events/event%2F1%20%C3%A9"),
+    ] {
+        let mut event = event(include_str!("../events/rest.json"), "", "");
+        event["httpMethod"] = json!("GET");
+        event["path"] = json!(path);
+        event["resource"] = json!(resource);
+        let (status, answer, _) = invoke(&receiver, &event).await;
+        assert_eq!(status, 200, "{path}: {answer}");
+    }
+}
+
+#[tokio::test]
 async fn bodies_that_are_no_text_reach_the_signature_check_as_they_are() {
     let receiver = Receiver::start().await;
     let body = b"\x00\xff not UTF-8";
