@@ -30,10 +30,25 @@ pub fn read(file: &PathBuf) -> Result<Vec<u8>, Failure> {
     })
 }
 
-/// Writes to standard output, at once: whoever waits for a line through a pipe gets it now.
+/// Ends with status 2, for arguments that don't go together in a way that their parser can't know.
+pub fn usage(text: &str) -> ! {
+    clap::Error::raw(clap::error::ErrorKind::ValueValidation, format!("{text}\n")).exit()
+}
+
+/// A word to a person beside the output. Where standard error is closed, nobody misses it.
+pub fn note(text: &str) {
+    let _ = writeln!(io::stderr(), "{text}");
+}
+
+/// Writes text to standard output.
 pub fn print(text: &str) -> Result<(), Failure> {
+    write(text.as_bytes())
+}
+
+/// Writes to standard output, at once: whoever waits for a line through a pipe gets it now.
+pub fn write(bytes: &[u8]) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
-    out.write_all(text.as_bytes())
+    out.write_all(bytes)
         .and_then(|()| out.flush())
         .map_err(Failure::Output)
 }

@@ -30,6 +30,9 @@ pub struct Serve {
     /// Keep the records in this file, and not in memory
     #[arg(long, value_name = "FILE")]
     data: Option<PathBuf>,
+    /// Port of the embedded DynamoDB; 0 takes a free one
+    #[arg(long, value_name = "PORT", default_value_t = 0)]
+    dynamodb_port: u16,
 }
 
 impl Serve {
@@ -40,7 +43,7 @@ impl Serve {
         let stop = local::stop_signal()?.shared();
         let listener = local::listen(&self.host, self.port, "--port").await?;
         let address = listener.local_addr().map_err(Failure::Serve)?;
-        let inner = local::listen("127.0.0.1", 0, "--port").await?;
+        let inner = local::listen("127.0.0.1", self.dynamodb_port, "--dynamodb-port").await?;
         let dynamodb = local::dynamodb(inner, self.data.clone())?;
 
         let telemetry = Telemetry::new(io::stderr());
@@ -48,7 +51,7 @@ impl Serve {
         let sdk = embedded::sdk_config(dynamodb.endpoint());
         let app = App::new(local.config.clone(), &sdk, telemetry)?;
         app.store.create_table().await.map_err(Failure::BackEnd)?;
-        print(&self.banner(address, &local))?;
+        print(&self.banner(address, &local, dynamodb.endpoint()))?;
 
         let server = axum::serve(listener, http::router(app)).with_graceful_shutdown(stop.clone());
         // A client that keeps a connection busy does not keep the process.
@@ -61,7 +64,7 @@ impl Serve {
         Ok(())
     }
 
-    fn banner(&self, mut address: SocketAddr, local: &Local) -> String {
+    fn banner(&self, mut address: SocketAddr, local: &Local, dynamodb: &str) -> String {
         let guard = if address.ip().is_loopback() {
             ""
         } else {
@@ -82,10 +85,12 @@ impl Serve {
                 "\"$SONOTHEIA_WEBHOOK_SECRET\"",
             )
         };
+        let table = &local.config.events_table;
         format!(
             "Listening on http://{address}\n\
              Secret: {secret}\n\
              Records: {kept}\n\
+             Table: --table {table} --dynamodb {dynamodb}\n\
              {guard}\n\
              Send signed sample events, from another terminal:\n  \
                cargo sonotheia send --url http://{address}/webhook --secret {pasted}\n\
