@@ -7,6 +7,7 @@ mod backends;
 mod client;
 mod doctor;
 mod failure;
+mod inspector;
 mod local;
 mod manual;
 mod reads;

@@ -1,6 +1,7 @@
 //! The command line, driven as a person would: the real binary, its output and its exit status.
 
 mod doctor;
+mod inspector;
 mod manual;
 mod mock;
 mod reads;
