@@ -10,18 +10,18 @@ use aws_sdk_dynamodb::types::{
 use axum::http::Uri;
 use clap::Args;
 use serde::Serialize;
-use sonotheia_webhook::error::json;
 use sonotheia_webhook::samples::{self, Envelope};
+use sonotheia_webhook::secrets::Stage;
 use sonotheia_webhook::signature::Secret;
 use sonotheia_webhook::store::{INDEXES, Store, TABLE_KEY, TTL_ATTRIBUTE};
 use sonotheia_webhook::timestamp::Timestamp;
 use ureq::Agent;
 
-use crate::args::{print, usage};
+use crate::args::{json, print, usage};
 use crate::client::{self, Answer};
 use crate::failure::Failure;
 use crate::local::random_hex;
-use crate::secret::{self, CURRENT, PREVIOUS};
+use crate::secret;
 use crate::send::target;
 use crate::show::clean;
 use crate::table::{Account, advice};
@@ -203,9 +203,9 @@ impl Doctor {
         const NAME: &str = "secret";
         let (text, note) = match (&self.secret.secret, &self.secret.secret_id) {
             (Some(text), _) => (text.clone(), "given, and not empty".to_owned()),
-            (None, Some(id)) => match secret::fetch(id, CURRENT).await {
+            (None, Some(id)) => match secret::fetch(id, Stage::Current).await {
                 Ok(Some(text)) => {
-                    let previous = match secret::fetch(id, PREVIOUS).await {
+                    let previous = match secret::fetch(id, Stage::Previous).await {
                         Ok(Some(_)) => "there is a previous version, which is accepted too",
                         Ok(None) => "there is no previous version",
                         Err(_) => "the previous version can't be read",

@@ -11,12 +11,12 @@ use indicatif::ProgressBar;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use sonotheia_webhook::app::App;
-use sonotheia_webhook::error::{Failure as Refusal, json};
+use sonotheia_webhook::error::Failure as Refusal;
 use sonotheia_webhook::event::Event;
 use sonotheia_webhook::timestamp::Timestamp;
 use sonotheia_webhook::webhook;
 
-use crate::args::print;
+use crate::args::{json, print};
 use crate::client::encode;
 use crate::failure::Failure;
 use crate::reads;

@@ -13,7 +13,7 @@ use sonotheia_webhook::store::{Filter, Outcome, Record, SHARDS, StoreError};
 use sonotheia_webhook::timestamp::Timestamp;
 use sonotheia_webhook::webhook;
 
-use crate::args::print;
+use crate::args::{json, print};
 use crate::failure::Failure;
 use crate::reads;
 use crate::show::clean;
@@ -213,7 +213,7 @@ impl Redrive {
                 invalid,
                 records: lines,
             };
-            return Ok(sonotheia_webhook::error::json(&report) + "\n");
+            return Ok(json(&report) + "\n");
         }
         let mut text = String::new();
         for line in lines {

@@ -4,10 +4,9 @@ use axum::http::Uri;
 use clap::Args;
 use clap::builder::PossibleValuesParser;
 use serde::Serialize;
-use sonotheia_webhook::error::json;
 use sonotheia_webhook::event::known_types;
 
-use crate::args::{print, usage};
+use crate::args::{json, print, usage};
 use crate::client;
 use crate::failure::Failure;
 use crate::secret;

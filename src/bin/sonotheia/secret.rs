@@ -3,7 +3,7 @@
 use aws_sdk_secretsmanager::error::ProvideErrorMetadata;
 use clap::Args;
 use sonotheia_webhook::aws;
-use sonotheia_webhook::secrets::webhook_secret;
+use sonotheia_webhook::secrets::{Stage, webhook_secret};
 
 use crate::failure::Failure;
 
@@ -24,18 +24,12 @@ pub struct Source {
     pub secret_id: Option<String>,
 }
 
-/// The version of a secret that is asked for first.
-pub const CURRENT: &str = "AWSCURRENT";
-
-/// The version before that.
-pub const PREVIOUS: &str = "AWSPREVIOUS";
-
 impl Source {
     /// The secret's text, which is not empty; none where nothing names one.
     pub async fn text(&self) -> Result<Option<String>, Failure> {
         let text = match (&self.secret, &self.secret_id) {
             (Some(text), _) => text.clone(),
-            (None, Some(id)) => fetch(id, CURRENT)
+            (None, Some(id)) => fetch(id, Stage::Current)
                 .await?
                 .ok_or_else(|| Failure::NoSecret { id: id.clone() })?,
             (None, None) => return Ok(None),
@@ -48,13 +42,13 @@ impl Source {
 }
 
 /// One version's text, perhaps empty; none where there is no such secret or version.
-pub async fn fetch(id: &str, stage: &'static str) -> Result<Option<String>, Failure> {
+pub async fn fetch(id: &str, stage: Stage) -> Result<Option<String>, Failure> {
     let sdk = aws::sdk_config().await.map_err(Failure::Trust)?;
     if sdk.region().is_none() {
         return Err(Failure::NoRegion);
     }
     let request = aws::secrets_manager(&sdk).get_secret_value();
-    let sent = request.secret_id(id).version_stage(stage).send().await;
+    let sent = request.secret_id(id).version_stage(stage.as_str()).send().await;
     let output = match sent {
         Ok(output) => output,
         Err(error) if error.code() == Some("ResourceNotFoundException") => return Ok(None),

@@ -93,7 +93,7 @@ fn an_event_is_shown_whole_and_its_body_byte_for_byte() {
         let shown = run(&[&["event", id], place].concat(), "");
         let shown = succeeded(&shown);
         assert!(
-            shown.contains("0.9000000000000000001") && shown.contains("ALERT") == false,
+            shown.contains("0.9000000000000000001") && !shown.contains("ALERT"),
             "{shown}"
         );
         assert!(shown.contains("high_deepfake_score"), "{shown}");

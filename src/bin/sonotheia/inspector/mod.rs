@@ -23,13 +23,13 @@ use axum::routing::{get, post};
 use futures_util::{FutureExt, Stream, StreamExt, stream};
 use http_body_util::BodyExt;
 use serde::Serialize;
-use sonotheia_webhook::error::json;
 use sonotheia_webhook::event::Alert;
 use sonotheia_webhook::telemetry::{Delivered, Report};
 use sonotheia_webhook::timestamp::Timestamp;
 use tokio::sync::watch;
 
 use self::diagnosis::Keys;
+use crate::args::json;
 use crate::failure::Failure;
 use crate::local::random_hex;
 use crate::show::Pretty;
