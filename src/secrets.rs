@@ -419,8 +419,17 @@ impl Managed {
     }
 }
 
-/// The plain string, or the `webhook_secret` of a JSON object.
 fn read(text: &str, stage: Stage) -> Result<Secret, SecretsError> {
+    let key = webhook_secret(text, stage)?;
+    Secret::new(key).map_err(|source| SecretsError::Empty { stage, source })
+}
+
+/// The key in a version's text: the plain string, or the `webhook_secret` of a JSON object. Empty where
+/// it is blank: one of blanks alone is a slip, and as easily guessed as an empty one.
+///
+/// # Errors
+/// [`SecretsError::NoWebhookSecret`] for another object.
+pub fn webhook_secret(text: &str, stage: Stage) -> Result<String, SecretsError> {
     #[derive(Deserialize)]
     struct Object {
         webhook_secret: String,
@@ -433,9 +442,11 @@ fn read(text: &str, stage: Stage) -> Result<Secret, SecretsError> {
     } else {
         text.to_owned()
     };
-    // One of blanks alone is a slip, and as easily guessed as an empty one.
-    let key = if secret.trim().is_empty() { "" } else { &secret };
-    Secret::new(key).map_err(|source| SecretsError::Empty { stage, source })
+    Ok(if secret.trim().is_empty() {
+        String::new()
+    } else {
+        secret
+    })
 }
 
 fn warn(error: &SecretsError) {

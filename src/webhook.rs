@@ -98,6 +98,47 @@ pub async fn receive(
     }
 }
 
+/// Takes a body that is known to be the sender's: parse, judge, store, as for a delivery. What can't be
+/// taken is told and not stored: it is stored already, or with the sender.
+///
+/// # Errors
+/// As [`receive`]'s, from parsing on.
+#[cfg(feature = "cli")]
+pub async fn take(app: &App, body: &[u8], now: Timestamp) -> Result<Receipt, Failure> {
+    let event = Event::parse(body, app.config.alert_threshold)?;
+    let judged = event.check_time(now, app.config.retention_days);
+    judged.map_err(|out| refusal(&event, out, app))?;
+    let receipt = store(app, &event, body, now, &mut Report::default()).await?;
+    receipt.ok_or(Failure::EventConflict)
+}
+
+/// What [`take`] would answer, found out by a read.
+///
+/// # Errors
+/// As [`take`]'s.
+#[cfg(feature = "cli")]
+pub async fn would_take(app: &App, body: &[u8], now: Timestamp) -> Result<Receipt, Failure> {
+    let event = Event::parse(body, app.config.alert_threshold)?;
+    let judged = event.check_time(now, app.config.retention_days);
+    judged.map_err(|out| refusal(&event, out, app))?;
+    let event_id = event.id.as_deref().map_or_else(|| key("", body), str::to_owned);
+    let there = app.store.get(&event_id).await?;
+    let duplicate = there.is_some();
+    if let Some(there) = there {
+        let there = there.body.unwrap_or_default();
+        let there = Event::parse(&there, app.config.alert_threshold);
+        if there.map(|there| there.content_hash) != Ok(event.content_hash) {
+            return Err(Failure::EventConflict);
+        }
+    }
+    let received = true;
+    Ok(Receipt {
+        received,
+        duplicate,
+        event_id,
+    })
+}
+
 async fn read(body: Body, limit: usize) -> Result<Bytes, Failure> {
     match Limited::new(body, limit).collect().await {
         Ok(whole) => Ok(whole.to_bytes()),

@@ -4,6 +4,7 @@ use std::io::{self, Read, Write};
 use std::path::PathBuf;
 
 use clap::Args;
+use serde::Serialize;
 use sonotheia_webhook::signature::Secret;
 
 use crate::failure::Failure;
@@ -30,10 +31,31 @@ pub fn read(file: &PathBuf) -> Result<Vec<u8>, Failure> {
     })
 }
 
-/// Writes to standard output, at once: whoever waits for a line through a pipe gets it now.
+/// Ends with status 2, for arguments that don't go together in a way that their parser can't know.
+pub fn usage(text: &str) -> ! {
+    clap::Error::raw(clap::error::ErrorKind::ValueValidation, format!("{text}\n")).exit()
+}
+
+/// A value of our own types as JSON text.
+pub fn json(value: &impl Serialize) -> String {
+    // Their maps have string keys, and their numbers are finite: there is nothing that can't be written.
+    serde_json::to_string(value).unwrap_or_default()
+}
+
+/// A word to a person beside the output. Where standard error is closed, nobody misses it.
+pub fn note(text: &str) {
+    let _ = writeln!(io::stderr(), "{text}");
+}
+
+/// Writes text to standard output.
 pub fn print(text: &str) -> Result<(), Failure> {
+    write(text.as_bytes())
+}
+
+/// Writes to standard output, at once: whoever waits for a line through a pipe gets it now.
+pub fn write(bytes: &[u8]) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
-    out.write_all(text.as_bytes())
+    out.write_all(bytes)
         .and_then(|()| out.flush())
         .map_err(Failure::Output)
 }

@@ -4,11 +4,25 @@
 
 mod args;
 mod backends;
+mod client;
+mod doctor;
 mod failure;
+mod inspector;
 mod local;
+mod manual;
+mod reads;
+mod reconcile;
+mod redrive;
+mod register;
+mod results;
+mod secret;
 mod send;
+mod sender;
 mod serve;
+mod show;
 mod sign;
+mod table;
+mod tail;
 
 use std::process::ExitCode;
 
@@ -18,7 +32,7 @@ use clap::Parser;
 #[command(
     bin_name = "cargo sonotheia",
     version,
-    about = "The Sonotheia webhook receiver on a laptop"
+    about = "The Sonotheia webhook receiver on a laptop, and a look at one that is deployed"
 )]
 enum Command {
     Serve(serve::Serve),
@@ -26,6 +40,15 @@ enum Command {
     Backends(backends::Backends),
     Sign(sign::Sign),
     Verify(sign::Verify),
+    Results(results::Results),
+    Event(results::Event),
+    Tail(tail::Tail),
+    Redrive(redrive::Redrive),
+    Reconcile(reconcile::Reconcile),
+    Register(register::Register),
+    Doctor(doctor::Doctor),
+    Completions(manual::Completions),
+    Man(manual::Man),
 }
 
 fn main() -> ExitCode {
@@ -35,6 +58,15 @@ fn main() -> ExitCode {
         Command::Backends(backends) => backends.run(),
         Command::Sign(sign) => sign.run(),
         Command::Verify(verify) => verify.run(),
+        Command::Results(results) => results.run(),
+        Command::Event(event) => event.run(),
+        Command::Tail(tail) => tail.run(),
+        Command::Redrive(redrive) => redrive.run(),
+        Command::Reconcile(reconcile) => reconcile.run(),
+        Command::Register(register) => register.run(),
+        Command::Doctor(doctor) => doctor.run(),
+        Command::Completions(completions) => completions.run(),
+        Command::Man(man) => man.run(),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -19,7 +19,7 @@ use sonotheia_webhook::timestamp::Timestamp;
 
 use self::plan::{Step, plan};
 use self::sender::{Answer, Delivery, Sender, Source};
-use crate::args::{SecretArg, print, read};
+use crate::args::{SecretArg, print, read, usage};
 use crate::failure::Failure;
 use crate::local::random_hex;
 
@@ -61,7 +61,7 @@ pub struct Send {
 }
 
 /// An address that can be posted to.
-fn target(text: &str) -> Result<Uri, &'static str> {
+pub fn target(text: &str) -> Result<Uri, &'static str> {
     const FORM: &str = "an address looks like http://127.0.0.1:8080/webhook";
     let uri: Uri = text.parse().map_err(|_| FORM)?;
     if !matches!(uri.scheme_str(), Some("http" | "https")) {
@@ -78,8 +78,7 @@ impl Send {
     /// Sends, prints, sums up.
     pub fn run(self) -> Result<(), Failure> {
         if self.duplicates + self.corrupt > 100 {
-            let text = "--duplicates and --corrupt are over 100 per cent together\n";
-            clap::Error::raw(clap::error::ErrorKind::ValueValidation, text).exit();
+            usage("--duplicates and --corrupt are over 100 per cent together");
         }
         let (source, steps) = match &self.file {
             Some(file) => (Source::File(read(file)?), vec![Step::New]),

@@ -13,6 +13,7 @@ use sonotheia_webhook::{http, local as embedded};
 
 use crate::args::print;
 use crate::failure::Failure;
+use crate::inspector::{self, Inspector};
 use crate::local::{self, Local};
 
 /// How long requests may take to end after the process was told to.
@@ -30,6 +31,17 @@ pub struct Serve {
     /// Keep the records in this file, and not in memory
     #[arg(long, value_name = "FILE")]
     data: Option<PathBuf>,
+    /// Port of the embedded DynamoDB; 0 takes a free one
+    #[arg(long, value_name = "PORT", default_value_t = 0)]
+    dynamodb_port: u16,
+    /// A secret that was: the inspector tells what is signed with it
+    #[arg(
+        long,
+        value_name = "TEXT",
+        env = "SONOTHEIA_WEBHOOK_PREVIOUS_SECRET",
+        hide_env_values = true
+    )]
+    previous_secret: Option<String>,
 }
 
 impl Serve {
@@ -40,7 +52,7 @@ impl Serve {
         let stop = local::stop_signal()?.shared();
         let listener = local::listen(&self.host, self.port, "--port").await?;
         let address = listener.local_addr().map_err(Failure::Serve)?;
-        let inner = local::listen("127.0.0.1", 0, "--port").await?;
+        let inner = local::listen("127.0.0.1", self.dynamodb_port, "--dynamodb-port").await?;
         let dynamodb = local::dynamodb(inner, self.data.clone())?;
 
         let telemetry = Telemetry::new(io::stderr());
@@ -48,9 +60,12 @@ impl Serve {
         let sdk = embedded::sdk_config(dynamodb.endpoint());
         let app = App::new(local.config.clone(), &sdk, telemetry)?;
         app.store.create_table().await.map_err(Failure::BackEnd)?;
-        print(&self.banner(address, &local))?;
+        print(&self.banner(address, &local, dynamodb.endpoint()))?;
 
-        let server = axum::serve(listener, http::router(app)).with_graceful_shutdown(stop.clone());
+        let any_host = !address.ip().is_loopback();
+        let inspector = Inspector::new(&local.secret, self.previous_secret.as_deref(), any_host)?;
+        let router = inspector::around(http::router(app), inspector, stop.clone());
+        let server = axum::serve(listener, router).with_graceful_shutdown(stop.clone());
         // A client that keeps a connection busy does not keep the process.
         let overdue = stop.then(|()| tokio::time::sleep(GRACE));
         tokio::select! {
@@ -61,11 +76,12 @@ impl Serve {
         Ok(())
     }
 
-    fn banner(&self, mut address: SocketAddr, local: &Local) -> String {
+    fn banner(&self, mut address: SocketAddr, local: &Local, dynamodb: &str) -> String {
         let guard = if address.ip().is_loopback() {
             ""
         } else {
-            "Whoever reaches this address can read the results: only on AWS are they for IAM callers.\n"
+            "Whoever reaches this address can read the results and press the inspector's buttons: \
+             only on AWS are the results for IAM callers, and there is no inspector.\n"
         };
         if address.ip().is_unspecified() {
             address.set_ip([127, 0, 0, 1].into());
@@ -82,10 +98,13 @@ impl Serve {
                 "\"$SONOTHEIA_WEBHOOK_SECRET\"",
             )
         };
+        let table = &local.config.events_table;
         format!(
             "Listening on http://{address}\n\
+             Inspector: http://{address}/\n\
              Secret: {secret}\n\
              Records: {kept}\n\
+             Table: --table {table} --dynamodb {dynamodb}\n\
              {guard}\n\
              Send signed sample events, from another terminal:\n  \
                cargo sonotheia send --url http://{address}/webhook --secret {pasted}\n\

@@ -11,11 +11,10 @@ use sonotheia_webhook::event::Event;
 use sonotheia_webhook::samples::{self, Envelope};
 use sonotheia_webhook::signature::Secret;
 use sonotheia_webhook::timestamp::Timestamp;
-use ureq::{Agent, Proxy};
+use ureq::Agent;
 
 use super::plan::Step;
-
-const TIMEOUT: Duration = Duration::from_secs(10);
+use crate::client;
 
 /// The most of an answer that is read. The receiver's own are under a kilobyte.
 const MAX_ANSWER_BYTES: u64 = 1 << 16;
@@ -167,19 +166,10 @@ impl Sender {
         run: String,
         connections: usize,
     ) -> Self {
-        let config = Agent::config_builder()
-            .timeout_global(Some(TIMEOUT))
-            .max_redirects(0)
-            .http_status_as_error(false)
+        let config = client::config(&target)
             .max_idle_connections(connections)
             .max_idle_connections_per_host(connections)
             .user_agent("Sonotheia-Webhook/1.0")
-            // A proxy would look for a receiver on its own machine.
-            .proxy(if is_loopback(&target) {
-                None
-            } else {
-                Proxy::try_from_env()
-            })
             .build();
         Self {
             agent: config.into(),
@@ -317,9 +307,4 @@ impl Sender {
             told: serde_json::from_slice(&body).unwrap_or_default(),
         })
     }
-}
-
-fn is_loopback(uri: &Uri) -> bool {
-    let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
-    host == "localhost" || host.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback())
 }

@@ -1,5 +1,14 @@
 //! The command line, driven as a person would: the real binary, its output and its exit status.
 
+mod doctor;
+mod inspector;
+mod manual;
+mod mock;
+mod reads;
+mod reconcile;
+mod redrive;
+mod register;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
@@ -17,17 +26,34 @@ fn sonotheia(arguments: &[&str]) -> Command {
     for variable in [
         "SONOTHEIA_WEBHOOK_SECRET",
         "SONOTHEIA_WEBHOOK_SECRET_ARN",
+        "SONOTHEIA_API_KEY",
         "EVENTS_TABLE",
+        "RETENTION_DAYS",
         "PORT",
     ] {
         command.env_remove(variable);
+    }
+    // Nobody's credentials are looked for on this machine, nor in its network.
+    for (variable, value) in [
+        ("AWS_EC2_METADATA_DISABLED", "true"),
+        ("AWS_CONFIG_FILE", "/dev/null"),
+        ("AWS_SHARED_CREDENTIALS_FILE", "/dev/null"),
+    ] {
+        command.env(variable, value);
     }
     command
 }
 
 #[track_caller]
 fn run(arguments: &[&str], input: &str) -> Output {
+    run_with(arguments, &[], input)
+}
+
+/// Runs with these variables set.
+#[track_caller]
+fn run_with(arguments: &[&str], environment: &[(&str, &str)], input: &str) -> Output {
     let mut command = sonotheia(arguments);
+    command.envs(environment.iter().copied());
     let piped = command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -48,6 +74,21 @@ fn failed(output: &Output, says: &str) {
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains(says), "{said}");
     assert!(!said.contains("panicked"), "{said}");
+    assert!(said.lines().all(|line| line.starts_with("error: ")), "{said}");
+}
+
+/// The output of a command that succeeds and has nothing to complain of.
+#[track_caller]
+fn succeeded(output: &Output) -> &str {
+    let said = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{said}{}", text(&output.stderr));
+    said
+}
+
+/// The output of a command that succeeds, as JSON.
+#[track_caller]
+fn document(output: &Output) -> serde_json::Value {
+    serde_json::from_str(succeeded(output)).unwrap()
 }
 
 /// A command that goes on until it is told to stop.
@@ -107,6 +148,52 @@ struct Server {
     process: Running,
     url: String,
     banner: String,
+}
+
+impl Server {
+    /// The arguments that name its table, as it prints them.
+    fn table(&self) -> Vec<&str> {
+        let line = self.banner.lines().find_map(|line| line.strip_prefix("Table: "));
+        line.unwrap().split_whitespace().collect()
+    }
+
+    /// A command over its table.
+    #[track_caller]
+    fn over_table(&self, arguments: &[&str]) -> Output {
+        run(&[arguments, &self.table()].concat(), "")
+    }
+
+    /// A command over its address.
+    #[track_caller]
+    fn over_url(&self, arguments: &[&str]) -> Output {
+        run(&[arguments, &["--url", &self.url]].concat(), "")
+    }
+
+    /// Delivers a body, whatever becomes of it.
+    fn deliver(&self, body: &str) {
+        run(
+            &["send", "--url", &self.url, "--secret", SECRET, "--file", "-"],
+            body,
+        );
+    }
+
+    /// Delivers samples of these types.
+    fn samples(&self, types: &[&str]) {
+        succeeded(&run(
+            &[&["send", "--url", &self.url, "--secret", SECRET], types].concat(),
+            "",
+        ));
+    }
+
+    /// A client of its database.
+    fn dynamodb(&self) -> aws_sdk_dynamodb::Client {
+        let endpoint = self.table().last().unwrap().to_string();
+        aws_sdk_dynamodb::Client::new(&sonotheia_webhook::local::sdk_config(&endpoint))
+    }
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Runtime::new().unwrap()
 }
 
 fn serve(arguments: &[&str], secret: Option<&str>) -> Server {
@@ -260,8 +347,38 @@ fn bad_usage_is_status_2() {
         vec!["send", "--count", "0", "--secret", "s"],
         vec!["send", "--url", "ftp://a", "--secret", "s"],
         vec!["verify", "--secret", "s"],
+        vec!["results", "--limit", "0"],
+        vec!["results", "--from", "yesterday"],
+        vec!["results", "--from", "1h", "--to", "2h"],
+        vec!["results", "a session", "--type", "sar.filed"],
+        vec!["results", "--url", "http://127.0.0.1:1", "--table", "t"],
+        vec!["results", "--dynamodb", "http://127.0.0.1:1"],
+        vec!["event"],
+        vec!["event", ""],
+        vec!["event", "an id", "--body"],
+        vec!["tail", "--interval", "1"],
+        vec!["redrive"],
+        vec!["redrive", "--table", "t", "--dynamodb", "127.0.0.1:1"],
+        vec!["reconcile"],
+        vec!["reconcile", "--table", "t", "--base-url", "http://api.example"],
+        vec!["register"],
+        vec!["register", "http://receiver.example/webhook", "--secret", "s"],
+        vec!["register", "https://receiver.example/webhook"],
+        vec![
+            "register",
+            "https://receiver.example/webhook",
+            "--secret",
+            "s",
+            "--events",
+            "sar.lost",
+        ],
+        vec!["doctor", "--dynamodb", "http://127.0.0.1:1"],
+        vec!["completions", "cmd"],
+        vec!["man", "nothing"],
     ] {
-        assert_eq!(run(&arguments, "").status.code(), Some(2), "{arguments:?}");
+        let output = run(&arguments, "");
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        assert_eq!(text(&output.stdout), "", "{arguments:?}");
     }
 }
 

@@ -1,0 +1,141 @@
+//! The table of a deployment, or of an embedded DynamoDB, as the commands that are pointed at it use it.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_config::retry::RetryConfig;
+use aws_config::timeout::TimeoutConfig;
+use aws_config::{Region, SdkConfig};
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodb::operation::get_item::GetItemError;
+use axum::http::Uri;
+use clap::Args;
+use sonotheia_webhook::app::App;
+use sonotheia_webhook::config::{Config, SecretSource};
+use sonotheia_webhook::store::{Store, StoreError};
+use sonotheia_webhook::telemetry::Telemetry;
+use sonotheia_webhook::{aws, local as embedded};
+
+use crate::client;
+use crate::failure::Failure;
+use crate::local::random_hex;
+
+/// Whose account, which region, or which embedded DynamoDB.
+#[derive(Args)]
+pub struct Account {
+    /// Region of the table; without it AWS_REGION's or the profile's
+    #[arg(long)]
+    region: Option<String>,
+    /// An embedded DynamoDB, as `serve` and `backends` print it, and not AWS
+    #[arg(long, value_name = "URL", value_parser = client::base, conflicts_with = "region")]
+    dynamodb: Option<Uri>,
+}
+
+impl Account {
+    /// Whether an embedded DynamoDB was named.
+    pub fn is_embedded(&self) -> bool {
+        self.dynamodb.is_some()
+    }
+
+    /// The SDK's settings: the usual credentials, or those that an embedded DynamoDB takes.
+    pub async fn sdk(&self) -> Result<SdkConfig, Failure> {
+        if let Some(endpoint) = &self.dynamodb {
+            return Ok(embedded::sdk_config(endpoint.to_string().trim_end_matches('/')));
+        }
+        let mut sdk = aws::sdk_config().await.map_err(Failure::Trust)?;
+        if let Some(region) = &self.region {
+            sdk = sdk.into_builder().region(Region::new(region.clone())).build();
+        }
+        if sdk.region().is_none() {
+            return Err(Failure::NoRegion);
+        }
+        Ok(sdk)
+    }
+
+    /// A client with more patience than the function's: nobody's delivery waits for it.
+    pub fn client(sdk: &SdkConfig) -> Client {
+        let config = aws_sdk_dynamodb::config::Builder::from(sdk)
+            .timeout_config(
+                TimeoutConfig::builder()
+                    .operation_attempt_timeout(Duration::from_secs(10))
+                    .operation_timeout(Duration::from_secs(30))
+                    .build(),
+            )
+            .retry_config(RetryConfig::standard().with_max_attempts(8))
+            .build();
+        Client::from_conf(config)
+    }
+
+    /// The receiver over that table, with these rules and without a secret: what it stores was verified
+    /// before, or comes from the sender's own API. The table is known to answer.
+    pub async fn app(&self, table: &str, mut config: Config) -> Result<Arc<App>, Failure> {
+        let sdk = self.sdk().await?;
+        // Nobody knows it, so nothing is taken for signed.
+        config.secret = SecretSource::Fixed(random_hex::<32>()?);
+        let mut app = App::new(config, &sdk, Telemetry::new(io::sink()))?;
+        if let Some(app) = Arc::get_mut(&mut app) {
+            app.store = Store::new(Self::client(&sdk), table);
+        }
+        app.store
+            .prefetch()
+            .await
+            .map_err(|source| Failure::table(table, source))?;
+        Ok(app)
+    }
+}
+
+/// The receiver's rules, from the environment that the function has; its table is `table`.
+pub fn rules(table: &str) -> Result<Config, Failure> {
+    Ok(Config::from_lookup(|name| match name {
+        "EVENTS_TABLE" => Some(table.into()),
+        "SONOTHEIA_WEBHOOK_SECRET" => Some("not used".into()),
+        "SONOTHEIA_WEBHOOK_SECRET_ARN" => None,
+        _ => std::env::var_os(name),
+    })?)
+}
+
+impl Failure {
+    /// Why a table can't be used, and what to do about it.
+    pub fn table(table: &str, source: StoreError) -> Self {
+        let advice = match &source {
+            StoreError::Unavailable { source, .. } | StoreError::Misunderstood { source, .. } => {
+                advice(source.downcast_ref::<SdkError<GetItemError>>())
+            }
+            StoreError::Foreign { .. } => "it may be another program's",
+        };
+        Self::Table {
+            table: table.to_owned(),
+            advice,
+            source: source.into(),
+        }
+    }
+}
+
+/// What to do about an error that the SDK gives.
+pub fn advice<E: ProvideErrorMetadata>(error: Option<&SdkError<E>>) -> &'static str {
+    let code = error
+        .and_then(SdkError::as_service_error)
+        .and_then(|error| error.code());
+    match (code, error) {
+        (Some("ResourceNotFoundException"), _) => {
+            "there is none of that name here; the stack's output EventsTableName has it, --region and AWS_REGION say where"
+        }
+        (Some("AccessDeniedException"), _) => "these credentials may not read it; the error names the action",
+        (Some("UnrecognizedClientException" | "InvalidSignatureException" | "ExpiredTokenException"), _) => {
+            "AWS does not take these credentials; sign in again, or see `aws sts get-caller-identity`"
+        }
+        (Some("ValidationException"), _) => {
+            "its key is not the receiver's, or its name is none; the template makes the right one"
+        }
+        (Some(_), _) => "DynamoDB refuses; the error has the reason",
+        (None, Some(SdkError::DispatchFailure(failure))) if failure.is_other() => {
+            "there may be no AWS credentials here; see `aws sts get-caller-identity`"
+        }
+        (None, Some(SdkError::DispatchFailure(_) | SdkError::TimeoutError(_))) => {
+            "nothing answers there; check the region, --dynamodb, the network"
+        }
+        (None, _) => "see the error",
+    }
+}

@@ -1,0 +1,246 @@
+//! `results`, `event` and `tail`, over an address and over a table.
+
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+
+use serde_json::{Value, json};
+
+use super::mock::{Mock, answer};
+use super::{Running, document, failed, run, serve, sonotheia, succeeded, text};
+use crate::support::{SECRET, deepfake};
+
+#[test]
+fn results_are_the_same_over_an_address_and_over_a_table() {
+    let server = serve(&[], Some(SECRET));
+    server.samples(&[]);
+    server.deliver("not an event");
+    for arguments in [
+        &["results", "--json"][..],
+        &["results", "--json", "--type", "sar.filed"],
+        &["results", "--json", "--outcome", "rejected", "--from", "1h"],
+        &["results", "--json", "--alerts"],
+        &["tail", "--json", "-n", "4"],
+    ] {
+        let documents = [server.over_url(arguments), server.over_table(arguments)].map(|o| document(&o));
+        assert_eq!(documents[0], documents[1], "{arguments:?}");
+        assert_ne!(documents[0]["count"], 0, "{arguments:?}");
+    }
+    let shown = server.over_table(&["results"]);
+    let shown = succeeded(&shown);
+    assert!(shown.starts_with("RECEIVED"), "{shown}");
+    assert_eq!(shown.lines().count(), 10, "{shown}");
+    assert!(
+        shown.contains("ALERT high_deepfake_score") && shown.contains("invalid_event"),
+        "{shown}"
+    );
+}
+
+#[test]
+fn results_go_over_pages_until_the_limit_and_say_that_there_are_more() {
+    let server = serve(&[], Some(SECRET));
+    let url = server.url.clone();
+    let send = [
+        "send",
+        "--url",
+        &url,
+        "--secret",
+        SECRET,
+        "--count",
+        "130",
+        "--concurrency",
+        "4",
+    ];
+    succeeded(&run(&send, ""));
+    let ids = |output: &std::process::Output| -> Vec<String> {
+        let document = document(output);
+        let results = document["results"].as_array().unwrap();
+        assert_eq!(document["count"], results.len());
+        results
+            .iter()
+            .map(|result| result["event_id"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    let all = ids(&server.over_url(&["results", "--all", "--json"]));
+    assert_eq!(all.len(), 130);
+    assert_eq!(
+        ids(&server.over_url(&["results", "--limit", "117", "--json"])),
+        all[..117]
+    );
+    let mut tail = ids(&server.over_table(&["tail", "-n", "117", "--json"]));
+    tail.reverse();
+    assert_eq!(tail, all[..117]);
+    // 49 of them: three types of eight are alerts.
+    let alerts = document(&server.over_url(&["results", "--alerts", "--limit", "40", "--json"]));
+    assert_eq!((&alerts["count"], &alerts["more"]), (&json!(40), &json!(true)));
+    let alerts = document(&server.over_url(&["results", "--alerts", "--limit", "100", "--json"]));
+    assert_eq!((&alerts["count"], &alerts["more"]), (&json!(49), &json!(false)));
+
+    let some = server.over_url(&["results", "--limit", "5"]);
+    assert!(text(&some.stderr).contains("more"));
+    let session = server.over_url(&["results", "sess", "--json"]);
+    assert_eq!(document(&session)["count"], 0);
+}
+
+#[test]
+fn an_event_is_shown_whole_and_its_body_byte_for_byte() {
+    let server = serve(&[], Some(SECRET));
+    let body = r#" {"type":"deepfake.completed", "id":"a/b ?\u00e9#%","data":{"session_id":"s\u001b[31m","score":0.9000000000000000001,"label":"uncertain"}}"#;
+    server.deliver(body);
+    let id = "a/b ?é#%";
+    for place in [&server.table()[..], &["--url", &server.url]] {
+        let record = document(&run(&[&["event", id, "--json"], place].concat(), ""));
+        assert_eq!(record["event_id"], id);
+        let shown = run(&[&["event", id], place].concat(), "");
+        let shown = succeeded(&shown);
+        assert!(
+            shown.contains("0.9000000000000000001") && !shown.contains("ALERT"),
+            "{shown}"
+        );
+        assert!(shown.contains("high_deepfake_score"), "{shown}");
+        assert!(
+            !shown.contains('\u{1b}') && shown.contains("s\\u{1b}[31m"),
+            "{shown:?}"
+        );
+        let listed = run(&[&["results"], place].concat(), "");
+        assert!(!succeeded(&listed).contains('\u{1b}'));
+        failed(
+            &run(&[&["event", "another"], place].concat(), ""),
+            "there is no event another",
+        );
+    }
+    assert_eq!(succeeded(&server.over_table(&["event", id, "--body"])), body);
+    failed(&server.over_table(&["event", "another", "--body"]), "another");
+}
+
+#[test]
+fn tail_follows_and_shows_each_record_once() {
+    let server = serve(&[], Some(SECRET));
+    server.samples(&["sar.filed", "sar.submitted", "mfa.failed"]);
+    for place in [server.table(), vec!["--url", &server.url]] {
+        let arguments = [
+            &["tail", "-n", "2", "--follow", "--interval", "1", "--json"],
+            &place[..],
+        ]
+        .concat();
+        let mut child = sonotheia(&arguments);
+        let mut tail = Running(
+            child
+                .stdout(Stdio::piped())
+                .stderr(Stdio::null())
+                .spawn()
+                .unwrap(),
+        );
+        let mut lines = BufReader::new(tail.0.stdout.take().unwrap()).lines();
+        let mut next = || -> Value { serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap() };
+        assert_eq!(
+            [next(), next()].map(|record| record["type"].clone()),
+            ["sar.submitted", "mfa.failed"]
+        );
+        for round in 0..3 {
+            let id = format!("{}-{round}", place.len());
+            server.deliver(&deepfake(&id, "session", 0.5).to_string());
+            assert_eq!(next()["event_id"], id);
+        }
+        // The next place begins with what this one has ended with.
+        server.samples(&["sar.submitted", "mfa.failed"]);
+        assert_eq!(
+            [next(), next()].map(|record| record["type"].clone()),
+            ["sar.submitted", "mfa.failed"]
+        );
+    }
+}
+
+#[test]
+fn a_page_that_fails_leaves_no_output_that_could_be_taken_for_all() {
+    let page = |next: &str| {
+        let record = json!({
+            "event_id": "e", "received_at": "2026-01-21T12:00:00.000Z", "expires_at": "2027-01-21T12:00:00.000Z",
+            "outcome": "accepted",
+        });
+        json!({"count": 1, "results": [record], "next": next}).to_string()
+    };
+    type Answers = fn(bool, String) -> axum::response::Response;
+    let cases: [(Answers, &str); 5] = [
+        (
+            |first, page| {
+                if first {
+                    answer(200, page)
+                } else {
+                    answer(500, r#"{"message":"a defect"}"#)
+                }
+            },
+            "500: a defect",
+        ),
+        (
+            |first, page| {
+                if first {
+                    answer(200, page)
+                } else {
+                    answer(403, "{}")
+                }
+            },
+            "--table",
+        ),
+        (
+            |first, page| {
+                if first {
+                    answer(200, page)
+                } else {
+                    answer(200, "<html>")
+                }
+            },
+            "not a receiver's",
+        ),
+        (|_, page| answer(200, page), "do not end"),
+        (
+            |first, page| {
+                if first {
+                    answer(200, page)
+                } else {
+                    answer(404, "nginx")
+                }
+            },
+            "404",
+        ),
+    ];
+    for (answers, says) in cases {
+        let mock = Mock::start(move |seen| answers(!seen.path.contains("cursor="), page("again")));
+        for command in [
+            &["results", "--all"][..],
+            &["results", "--json", "--limit", "3"],
+            &["tail"],
+        ] {
+            let output = run(&[command, &["--url", &mock.url]].concat(), "");
+            failed(&output, says);
+            assert_eq!(text(&output.stdout), "");
+        }
+    }
+}
+
+#[test]
+fn a_table_that_can_not_be_read_is_told_in_a_line() {
+    let server = serve(&[], Some(SECRET));
+    let endpoint = *server.table().last().unwrap();
+    failed(
+        &run(&["results", "--table", "none", "--dynamodb", endpoint], ""),
+        "EventsTableName",
+    );
+    failed(
+        &run(&["tail", "--table", "t", "--dynamodb", "http://127.0.0.1:9"], ""),
+        "nothing answers there",
+    );
+    failed(
+        &run(&["results", "--url", "http://127.0.0.1:9"], ""),
+        "cargo sonotheia serve",
+    );
+    failed(&run(&["results", "--url", endpoint], ""), "no receiver's address");
+    let nowhere = sonotheia(&["event", "e", "--table", "t"])
+        .env_remove("AWS_REGION")
+        .output()
+        .unwrap();
+    failed(&nowhere, "AWS_REGION");
+    let nobody = sonotheia(&["event", "e", "--table", "t", "--region", "eu-central-1"])
+        .output()
+        .unwrap();
+    failed(&nobody, "credentials");
+}

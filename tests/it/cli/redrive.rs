@@ -1,0 +1,181 @@
+//! `redrive`: rejected records by today's rules.
+
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use sonotheia_webhook::store::{DeliveryToken, NewRecord, Outcome, Store};
+use sonotheia_webhook::timestamp::Timestamp;
+
+use super::{Running, Server, document, failed, run_with, runtime, serve, sonotheia, succeeded};
+use crate::support::{SECRET, at, deepfake};
+
+/// Keeps bodies as rejected, as a receiver would have done whose rules did not know them yet.
+fn reject(server: &Server, reason: &'static str, bodies: &[String]) {
+    let store = Store::new(server.dynamodb(), "sonotheia-events");
+    runtime().block_on(async {
+        for (n, body) in bodies.iter().enumerate() {
+            let record = NewRecord {
+                event_id: &format!("rejected:sha256:{reason}-{n}"),
+                outcome: Outcome::Rejected,
+                reason: Some(reason),
+                event: None,
+                problems: &[],
+                body: body.as_bytes(),
+                received_at: Timestamp::now(),
+                expires_at: Timestamp::now().plus_days(90),
+                token: DeliveryToken::new().unwrap(),
+            };
+            store.put(record).await.unwrap();
+        }
+    });
+}
+
+fn accepted(server: &Server) -> Vec<Value> {
+    let listed = document(&server.over_table(&["results", "--outcome", "accepted", "--all", "--json"]));
+    listed["results"].as_array().unwrap().clone()
+}
+
+#[test]
+fn what_passes_today_is_stored_and_all_else_stays_as_it_is() {
+    let server = serve(&[], Some(SECRET));
+    let old =
+        json!({"type": "sar.filed", "id": "old", "data": {"case_id": "c", "timestamp": at(-91 * 86_400)}});
+    server.deliver(&deepfake("known", "session", 0.9).to_string());
+    server.deliver(&deepfake("known", "session", 0.1).to_string());
+    server.deliver(r#"{"id":"no type"}"#);
+    server.deliver(&old.to_string());
+    let known = document(&server.over_table(&["event", "known", "--json"]));
+    let again = format!(
+        r#"{{"type":"deepfake.completed","id":"known","data":{}}}"#,
+        known["data"]
+    );
+    reject(
+        &server,
+        "invalid_event",
+        &[
+            deepfake("new", "session", 0.95).to_string(),
+            r#"{"type":"sar.filed","data":{"case_id":"without an id"}}"#.to_owned(),
+            again,
+        ],
+    );
+    // It would pass, but it may be a replay of one whose record is gone.
+    reject(
+        &server,
+        "event_too_old",
+        &[deepfake("replayed", "session", 0.5).to_string()],
+    );
+
+    let counts = |report: &Value| {
+        [
+            "count",
+            "accepted",
+            "already_accepted",
+            "conflict",
+            "too_old",
+            "invalid",
+        ]
+        .map(|key| report[key].clone())
+    };
+    let dry = document(&server.over_table(&["redrive", "--json"]));
+    assert_eq!(dry["applied"], false);
+    assert_eq!(counts(&dry), [7, 2, 1, 1, 2, 1].map(|n| json!(n)));
+    let shown = server.over_table(&["redrive"]);
+    let shown = succeeded(&shown);
+    assert!(
+        shown.contains("Nothing was written") && shown.contains("would be accepted  as new"),
+        "{shown}"
+    );
+    assert_eq!(accepted(&server).len(), 1);
+
+    let wet = document(&server.over_table(&["redrive", "--apply", "--json"]));
+    assert_eq!(wet["applied"], true);
+    assert_eq!(counts(&wet), counts(&dry));
+    let verdicts = |report: &Value| -> Vec<Value> {
+        let records = report["records"].as_array().unwrap();
+        records
+            .iter()
+            .map(|record| json!([record["event_id"], record["verdict"], record["accepted_as"]]))
+            .collect()
+    };
+    assert_eq!(verdicts(&wet), verdicts(&dry));
+    let new = document(&server.over_table(&["event", "new", "--json"]));
+    assert_eq!(
+        (&new["outcome"], &new["alert"]),
+        (&json!("accepted"), &json!("high_deepfake_score"))
+    );
+    assert_eq!(accepted(&server).len(), 3);
+    // The accepted one is untouched, and the rejected ones are there still.
+    assert_eq!(document(&server.over_table(&["event", "known", "--json"])), known);
+    let rejected = document(&server.over_table(&["results", "--outcome", "rejected", "--json"]));
+    assert_eq!(rejected["count"], 7);
+
+    let again = document(&server.over_table(&["redrive", "--apply", "--json"]));
+    assert_eq!(counts(&again), [7, 0, 3, 1, 2, 1].map(|n| json!(n)));
+    assert_eq!(accepted(&server).len(), 3);
+}
+
+#[test]
+fn it_can_be_interrupted_and_run_again() {
+    const COUNT: usize = 400;
+    let server = serve(&[], Some(SECRET));
+    let bodies: Vec<_> = (0..COUNT)
+        .map(|n| deepfake(&format!("event-{n}"), "session", 0.5).to_string())
+        .collect();
+    reject(&server, "invalid_event", &bodies);
+
+    let arguments = [&["redrive", "--apply"], &server.table()[..]].concat();
+    let mut command = sonotheia(&arguments);
+    let mut first = Running(
+        command
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap(),
+    );
+    let store = Store::new(server.dynamodb(), "sonotheia-events");
+    let begun = Instant::now();
+    runtime().block_on(async {
+        while store.get("event-20").await.unwrap().is_none() {
+            assert!(begun.elapsed() < Duration::from_secs(30), "nothing is stored");
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    });
+    first.0.kill().unwrap();
+    first.0.wait().unwrap();
+    let before = accepted(&server);
+    assert!(before.len() < COUNT, "it was over before it could be interrupted");
+
+    let report = document(&server.over_table(&["redrive", "--apply", "--json"]));
+    assert_eq!(report["already_accepted"], before.len());
+    assert_eq!(report["accepted"], COUNT - before.len());
+    let after = accepted(&server);
+    assert_eq!(after.len(), COUNT);
+    for record in before {
+        assert!(after.contains(&record), "{record} was changed");
+    }
+}
+
+#[test]
+fn the_rules_are_those_of_the_environment_and_a_wrong_one_is_told() {
+    let server = serve(&[], Some(SECRET));
+    let body = json!({"type": "sar.filed", "id": "of last week", "data": {"case_id": "c", "timestamp": at(-7 * 86_400)}});
+    reject(&server, "invalid_event", &[body.to_string()]);
+    let arguments = [&["redrive", "--json"], &server.table()[..]].concat();
+    let with = |days| run_with(&arguments, &[("RETENTION_DAYS", days)], "");
+    assert_eq!(document(&with("5"))["too_old"], 1);
+    assert_eq!(document(&with("10"))["accepted"], 1);
+    failed(&with("0"), "RETENTION_DAYS");
+}
+
+#[test]
+fn nothing_to_do_is_no_failure_and_no_table_is_one() {
+    let server = serve(&[], Some(SECRET));
+    assert_eq!(
+        succeeded(&server.over_table(&["redrive", "--apply"])),
+        "0 rejected\n"
+    );
+    let endpoint = *server.table().last().unwrap();
+    let none = run_with(&["redrive", "--table", "none", "--dynamodb", endpoint], &[], "");
+    failed(&none, "EventsTableName");
+}
