@@ -252,7 +252,7 @@ impl Doctor {
             Ok(output) => output.table,
             Err(error) => {
                 let what = format!("can't look at table {table}: {}", code(&error));
-                report.add("table", wrong(what, advice(Some(&error))));
+                report.add("table", wrong(what, advice(&error)));
                 return false;
             }
         };

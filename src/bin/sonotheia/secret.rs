@@ -55,7 +55,7 @@ pub async fn fetch(id: &str, stage: Stage) -> Result<Option<String>, Failure> {
         Err(error) => {
             return Err(Failure::Secret {
                 id: id.to_owned(),
-                advice: crate::table::advice(Some(&error)),
+                advice: crate::table::advice(&error),
                 source: error.into(),
             });
         }

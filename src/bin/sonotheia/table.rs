@@ -1,5 +1,6 @@
 //! The table of a deployment, or of an embedded DynamoDB, as the commands that are pointed at it use it.
 
+use std::error::Error;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +11,8 @@ use aws_config::{Region, SdkConfig};
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::operation::get_item::GetItemError;
+use aws_sdk_dynamodb::operation::query::QueryError;
+use aws_smithy_runtime_api::client::result::ConnectorError;
 use axum::http::Uri;
 use clap::Args;
 use sonotheia_webhook::app::App;
@@ -100,10 +103,8 @@ impl Failure {
     /// Why a table can't be used, and what to do about it.
     pub fn table(table: &str, source: StoreError) -> Self {
         let advice = match &source {
-            StoreError::Unavailable { source, .. } | StoreError::Misunderstood { source, .. } => {
-                advice(source.downcast_ref::<SdkError<GetItemError>>())
-            }
             StoreError::Foreign { .. } => "it may be another program's",
+            StoreError::Unavailable { .. } | StoreError::Misunderstood { .. } => advice_in_chain(&source),
         };
         Self::Table {
             table: table.to_owned(),
@@ -113,29 +114,57 @@ impl Failure {
     }
 }
 
+/// What to do about an error of the store, by the SDK's error among its causes.
+fn advice_in_chain(error: &(dyn Error + 'static)) -> &'static str {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(code) = error
+            .downcast_ref::<GetItemError>()
+            .and_then(|error| error.code())
+        {
+            return refused(code);
+        }
+        if let Some(code) = error.downcast_ref::<QueryError>().and_then(|error| error.code()) {
+            return refused(code);
+        }
+        if let Some(unreached) = error.downcast_ref::<ConnectorError>() {
+            return unanswered(unreached.is_other());
+        }
+        next = error.source();
+    }
+    unanswered(false)
+}
+
 /// What to do about an error that the SDK gives.
-pub fn advice<E: ProvideErrorMetadata>(error: Option<&SdkError<E>>) -> &'static str {
-    let code = error
-        .and_then(SdkError::as_service_error)
-        .and_then(|error| error.code());
-    match (code, error) {
-        (Some("ResourceNotFoundException"), _) => {
+pub fn advice<E: ProvideErrorMetadata>(error: &SdkError<E>) -> &'static str {
+    match (error.as_service_error().and_then(|error| error.code()), error) {
+        (Some(code), _) => refused(code),
+        (None, SdkError::DispatchFailure(failure)) => unanswered(failure.is_other()),
+        (None, _) => unanswered(false),
+    }
+}
+
+fn refused(code: &str) -> &'static str {
+    match code {
+        "ResourceNotFoundException" => {
             "there is none of that name here; the stack's output EventsTableName has it, --region and AWS_REGION say where"
         }
-        (Some("AccessDeniedException"), _) => "these credentials may not read it; the error names the action",
-        (Some("UnrecognizedClientException" | "InvalidSignatureException" | "ExpiredTokenException"), _) => {
+        "AccessDeniedException" => "these credentials may not read it; the error names the action",
+        "UnrecognizedClientException" | "InvalidSignatureException" | "ExpiredTokenException" => {
             "AWS does not take these credentials; sign in again, or see `aws sts get-caller-identity`"
         }
-        (Some("ValidationException"), _) => {
+        "ValidationException" => {
             "its key is not the receiver's, or its name is none; the template makes the right one"
         }
-        (Some(_), _) => "DynamoDB refuses; the error has the reason",
-        (None, Some(SdkError::DispatchFailure(failure))) if failure.is_other() => {
-            "there may be no AWS credentials here; see `aws sts get-caller-identity`"
-        }
-        (None, Some(SdkError::DispatchFailure(_) | SdkError::TimeoutError(_))) => {
-            "nothing answers there; check the region, --dynamodb, the network"
-        }
-        (None, _) => "see the error",
+        _ => "AWS refuses; the error has the reason",
+    }
+}
+
+/// Nobody was asked: the SDK had nobody to ask as, or nobody to ask.
+fn unanswered(has_no_credentials: bool) -> &'static str {
+    if has_no_credentials {
+        "there may be no AWS credentials here; see `aws sts get-caller-identity`"
+    } else {
+        "nothing answers there; check the region, --dynamodb, the network"
     }
 }

@@ -116,6 +116,27 @@ fn what_passes_today_is_stored_and_all_else_stays_as_it_is() {
 }
 
 #[test]
+fn an_event_of_a_clock_that_was_ahead_passes_once_its_time_has_come() {
+    let server = serve(&[], Some(SECRET));
+    let ahead =
+        json!({"type": "sar.filed", "id": "ahead", "data": {"case_id": "c", "timestamp": at(86_400 + 4)}});
+    server.deliver(&ahead.to_string());
+    let report = document(&server.over_table(&["redrive", "--apply", "--json"]));
+    assert_eq!(
+        (&report["count"], &report["invalid"]),
+        (&json!(1), &json!(1)),
+        "{report}"
+    );
+    std::thread::sleep(Duration::from_secs(5));
+    let report = document(&server.over_table(&["redrive", "--apply", "--json"]));
+    assert_eq!(report["accepted"], 1, "{report}");
+    assert_eq!(
+        document(&server.over_table(&["event", "ahead", "--json"]))["outcome"],
+        "accepted"
+    );
+}
+
+#[test]
 fn it_can_be_interrupted_and_run_again() {
     const COUNT: usize = 400;
     let server = serve(&[], Some(SECRET));
