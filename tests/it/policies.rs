@@ -135,10 +135,8 @@ type Rule = (&'static str, fn(&Templates, &mut dyn FnMut(String)));
 const RULES: &[Rule] = &[
     ("a function ends before the sender gives up", |all, fault| {
         for (name, function) in all.of_type("AWS::Serverless::Function") {
-            if !function["Properties"]["Timeout"]
-                .as_u64()
-                .is_some_and(|seconds| seconds <= 5)
-            {
+            let timeout = function["Properties"]["Timeout"].as_u64();
+            if timeout.is_none_or(|seconds| seconds > 5) {
                 fault(format!("{name}: Timeout"));
             }
         }
