@@ -64,6 +64,10 @@ impl Page {
             serde_json::error::Category::Data => shape(&error.to_string()),
             _ => "it is not JSON".to_owned(),
         })?;
+        // A list of the members in their order would be read as well.
+        if !body.trim_ascii_start().starts_with(b"{") {
+            return Err("it is not an object".to_owned());
+        }
         if !page.events.iter().all(|event| event.get().starts_with('{')) {
             return Err("an event is not an object".to_owned());
         }
@@ -271,7 +275,7 @@ mod tests {
         assert!(Page::read(br#"{"events":[]}"#).is_ok());
         for (body, says) in [
             ("<html>", "not JSON"),
-            ("[]", "sequence"),
+            (r#"[[{"id":"a"}],null]"#, "not an object"),
             (r#"{"data":[]}"#, "unknown field `data`"),
             ("{}", "missing field `events`"),
             (r#"{"events":[],"has_more":true}"#, "unknown field `has_more`"),
