@@ -111,6 +111,13 @@ const MAX_SESSION_BYTES: usize = 1024;
 /// The longest retention an event can ask for, in days: a hundred years.
 const MAX_RETENTION_DAYS: f64 = 36_500.0;
 
+/// How long before its record may be deleted an event is too old already, in milliseconds.
+///
+/// A request judges the time when it begins and writes some time after that, up to its deadline
+/// ([`REQUEST_DEADLINE`](crate::aws::REQUEST_DEADLINE), which is shorter). Were an event taken until the
+/// last moment, the write of a replay could find its record just deleted, and store it as new.
+pub const REPLAY_MARGIN_MS: i64 = 5_000;
+
 /// What the body calls itself.
 const BODY: &str = "the body";
 
@@ -197,11 +204,13 @@ impl<'a> Event<'a> {
     /// Whether the signed time is one to take an event at `now`; an event without one always is.
     ///
     /// # Errors
-    /// [`OutOfTime`] for a time more than 24 h ahead, or older than `retention_days`.
+    /// [`OutOfTime`] for a time more than 24 h ahead, or older than `retention_days` less
+    /// [`REPLAY_MARGIN_MS`].
     pub fn check_time(&self, now: Timestamp, retention_days: u32) -> Result<(), OutOfTime> {
+        let oldest = now.minus_days(retention_days).as_millis() + REPLAY_MARGIN_MS;
         match self.occurred_at {
             Some(time) if time > now.plus_days(1) => Err(OutOfTime::TooFarAhead),
-            Some(time) if time < now.minus_days(retention_days) => Err(OutOfTime::TooOld),
+            Some(time) if time.as_millis() < oldest => Err(OutOfTime::TooOld),
             _ => Ok(()),
         }
     }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use sonotheia_webhook::config::{Config, SecretSource};
 use sonotheia_webhook::telemetry::Report;
 use sonotheia_webhook::timestamp::{Parsed, Timestamp};
-use sonotheia_webhook::webhook;
+use sonotheia_webhook::{aws, webhook};
 
 use crate::support::*;
 
@@ -398,6 +398,10 @@ async fn an_accepted_event_can_never_be_replayed_as_new() {
     // At no moment in between is the record gone and the event still young enough.
     let last = Timestamp::from_millis(expires_at * 1000 + 1);
     assert_eq!(deliver(last).await.unwrap_err().code(), "event_too_old");
+    // Nor does a replay that begins before that moment write after it.
+    let deadline = i64::try_from(aws::REQUEST_DEADLINE.as_millis()).unwrap();
+    let before = Timestamp::from_millis(start.plus_days(90).as_millis() - deadline);
+    assert_eq!(deliver(before).await.unwrap_err().code(), "event_too_old");
 }
 
 #[tokio::test]

@@ -11,6 +11,7 @@ mod cost;
 mod faults;
 mod gateway;
 mod infrastructure;
+mod json_suite;
 mod lambda;
 mod policies;
 mod properties;
