@@ -3,8 +3,8 @@
 use std::io::{self, BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -23,6 +23,8 @@ pub struct Function {
     /// What must never be in a log: the secret, and a mark that is in every body.
     pub unspeakable: Vec<String>,
     pub log: Log,
+    /// Those that run.
+    pub processes: Mutex<Vec<u32>>,
 }
 
 /// What was seen of the logs.
@@ -107,6 +109,7 @@ impl Environment {
     /// `SIGKILL`: no time to finish anything.
     fn kill(&mut self) {
         if let Some((mut child, _)) = self.process.take() {
+            self.function.processes().retain(|process| *process != child.id());
             let _ = child.kill();
             let _ = child.wait();
         }
@@ -120,16 +123,12 @@ impl Environment {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()?;
+        self.function.processes().push(child.id());
         if let Some(log) = child.stdout.take() {
             let function = self.function.clone();
             std::thread::spawn(move || function.read(log));
         }
         Ok(child)
-    }
-
-    /// The process, where there is one.
-    pub fn process(&self) -> Option<u32> {
-        self.process.as_ref().map(|(child, _)| child.id())
     }
 }
 
@@ -140,6 +139,18 @@ impl Drop for Environment {
 }
 
 impl Function {
+    fn processes(&self) -> MutexGuard<'_, Vec<u32>> {
+        self.processes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The resident memory of the largest process, in KiB.
+    pub fn memory(&self) -> Option<u64> {
+        self.processes()
+            .iter()
+            .filter_map(|process| memory(*process))
+            .max()
+    }
+
     fn read(&self, log: impl io::Read) {
         for line in BufReader::new(log).lines().map_while(Result::ok) {
             self.log.lines.fetch_add(1, Ordering::Relaxed);

@@ -107,6 +107,7 @@ impl Faults {
                 .chain([MARK.to_owned()])
                 .collect(),
             log: Log::default(),
+            processes: Mutex::default(),
         });
 
         let keeper = tokio::spawn(rotate_and_break(run.clone(), back_ends.clone()));
