@@ -83,14 +83,9 @@ async fn every_cause_of_a_bad_signature_gets_the_same_answer_and_stores_nothing(
     let without_id = |answer: &Answer| {
         let mut body = answer.body.clone();
         body.as_object_mut().unwrap().remove("request_id");
-        (
-            body,
-            answer
-                .headers
-                .keys()
-                .map(|name| name.to_string())
-                .collect::<Vec<_>>(),
-        )
+        let mut headers = answer.headers.clone();
+        headers.remove("x-request-id");
+        (body, headers, answer.body.to_string().len())
     };
     for answer in &answers {
         assert_eq!(without_id(answer), without_id(&answers[0]));
