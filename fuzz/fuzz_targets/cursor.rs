@@ -1,0 +1,56 @@
+//! A cursor, as text and as what the text says: a page or a 400, and a page's `next` can be followed.
+//!
+//! The first byte chooses the query, and whether the rest is a cursor or what one is made of.
+#![no_main]
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use libfuzzer_sys::fuzz_target;
+use sonotheia_webhook_fuzz::{Receiver, percent, with_receiver};
+
+const RECORDS: usize = 12;
+
+fuzz_target!(|input: &[u8]| {
+    let Some((choice, rest)) = input.split_first() else {
+        return;
+    };
+    let cursor = if choice & 1 == 0 {
+        URL_SAFE_NO_PAD.encode(rest)
+    } else {
+        percent(rest)
+    };
+    let query = match choice >> 1 & 3 {
+        0 => "/results?limit=2",
+        1 => "/results?limit=2&type=t",
+        2 => "/results?limit=2&from=2026-01-21T12:00:00Z",
+        _ => "/results/session?limit=2",
+    };
+    with_receiver(prepare, async |receiver| follow(receiver, query, cursor).await);
+});
+
+async fn prepare(receiver: &Receiver) {
+    for n in 0..RECORDS {
+        let body = format!(r#"{{"id":"e{n}","type":"t","data":{{"session_id":"session"}}}}"#);
+        assert_eq!(receiver.deliver(body.as_bytes()).await.status, 200);
+    }
+}
+
+/// To the end, which has to come: a page may be empty, but every one goes on.
+async fn follow(receiver: &Receiver, query: &str, mut cursor: String) {
+    for page in 0..4 * RECORDS {
+        let answer = receiver.get(&format!("{query}&cursor={cursor}")).await;
+        let json = answer.json();
+        if answer.status == 400 {
+            assert_eq!((page, &json["code"]), (0, &"invalid_query".into()), "{json}");
+            return;
+        }
+        assert_eq!(answer.status, 200, "{json}");
+        let results = json["results"].as_array().expect("an array");
+        assert!(results.len() <= 2 && json["count"] == results.len(), "{json}");
+        match json["next"].as_str() {
+            Some(next) => next.clone_into(&mut cursor),
+            None => return,
+        }
+    }
+    panic!("{query} does not end");
+}
