@@ -6,7 +6,7 @@
 //! The same is done to a comparison that stops at the first difference. Were that one not found out,
 //! the measurement would be worth nothing.
 //!
-//! `cargo run --profile light --example constant_time` takes a minute on a machine that is otherwise idle.
+//! `cargo run --profile light --example constant_time` wants a machine that is otherwise idle.
 
 use std::hint::black_box;
 use std::process::ExitCode;
