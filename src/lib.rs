@@ -8,6 +8,8 @@
 //!
 //! [`config`] is read once at start, [`aws`] builds the clients by it on [`https`], and [`app`] holds it all together.
 
+#![forbid(unsafe_code)]
+
 pub mod app;
 pub mod aws;
 pub mod cause;

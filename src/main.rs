@@ -1,5 +1,7 @@
 //! The Lambda function: telemetry, configuration, clients, router, run.
 
+#![forbid(unsafe_code)]
+
 use std::error::Error;
 use std::process::ExitCode;
 

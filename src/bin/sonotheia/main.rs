@@ -2,6 +2,8 @@
 //!
 //! A file a command. A usage error ends with status 2, a failure with 1 and a line that says what to do.
 
+#![forbid(unsafe_code)]
+
 mod args;
 mod backends;
 mod client;
