@@ -1,8 +1,8 @@
-//! What every handler needs, built once.
+//! The parts of the receiver that every handler needs, built once.
 
+use std::error::Error;
 use std::sync::Arc;
 
-use crate::aws;
 use crate::cause::Causes;
 use crate::config::{Config, SecretSource};
 use crate::secrets::Secrets;
@@ -10,10 +10,11 @@ use crate::signature::{EmptySecret, Secret};
 use crate::store::Store;
 use crate::telemetry::Telemetry;
 use crate::timestamp::Timestamp;
+use crate::{aws, deadline};
 
-/// The receiver: its configuration, its secret, its table, its log.
+/// The receiver.
 pub struct App {
-    /// What the environment says.
+    /// The settings.
     pub config: Config,
     /// The signing secret.
     pub secrets: Secrets,
@@ -24,11 +25,21 @@ pub struct App {
 }
 
 impl App {
-    /// Puts the parts together; calls nobody.
+    /// Puts the parts together. Makes no call.
+    pub fn new(config: Config, secrets: Secrets, store: Store, telemetry: Telemetry) -> Arc<Self> {
+        Arc::new(Self {
+            config,
+            secrets,
+            store,
+            telemetry,
+        })
+    }
+
+    /// Builds the receiver on AWS's services. Makes no call.
     ///
     /// # Errors
-    /// [`EmptySecret`] where the configuration holds the secret itself, and it is empty.
-    pub fn new(
+    /// [`EmptySecret`] if the configuration holds the secret, and the secret is empty.
+    pub fn on_aws(
         config: Config,
         sdk: &aws_config::SdkConfig,
         telemetry: Telemetry,
@@ -40,27 +51,20 @@ impl App {
             }
         };
         let store = Store::new(aws::dynamodb(sdk), &config.events_table);
-        Ok(Arc::new(Self {
-            config,
-            secrets,
-            store,
-            telemetry,
-        }))
+        Ok(Self::new(config, secrets, store, telemetry))
     }
 
-    /// Does at start what the first delivery would have to wait for: fetches the secret, and opens the
-    /// connection to the table. Never fails: a delivery asks again. Nor does it wait for long, since the
-    /// first delivery's sender is waiting already.
+    /// Fetches the secret and opens the connection to the table before the first delivery, which then does not wait for
+    /// them. A failure is logged, and the first delivery tries again.
     pub async fn prefetch(&self, now: Timestamp) {
         let secret = self.secrets.prefetch(now);
         let connection = self.store.prefetch();
         let both = async { tokio::join!(secret, connection).1 };
-        let error: Box<dyn std::error::Error + Send + Sync> =
-            match tokio::time::timeout(aws::PREFETCH_DEADLINE, both).await {
-                Ok(Ok(())) => return,
-                Ok(Err(error)) => error.into(),
-                Err(elapsed) => elapsed.into(),
-            };
-        tracing::warn!(error = %Causes(&*error), "not ready yet; the first delivery asks again");
+        let error: Box<dyn Error + Send + Sync> = match tokio::time::timeout(deadline::PREFETCH, both).await {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => error.into(),
+            Err(elapsed) => elapsed.into(),
+        };
+        tracing::warn!(error = %Causes(&*error), "the start could not fetch ahead; the first delivery tries again");
     }
 }

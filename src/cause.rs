@@ -1,8 +1,8 @@
-//! What the log may know of an error: what it says of itself, and its causes, in a line.
+//! The part of an error that the log may show: its text, and the texts of its causes, in one line.
 //!
-//! The SDK's errors carry the answer they were made from, and print all of it by `Debug` (as does the
-//! SDK's own `DisplayErrorContext`). That answer may be the secret, or hold stored bodies. So nothing
-//! here is printed by `Debug`, and [`CallError`] does not keep the answer at all.
+//! The SDK's errors carry the answer that they were made from, and `Debug` prints all of it (as does the SDK's own
+//! `DisplayErrorContext`). That answer may be the secret, or hold stored bodies. So nothing here uses `Debug`, and
+//! [`CallError`] does not keep the answer.
 
 use std::error::Error;
 use std::fmt;
@@ -10,7 +10,7 @@ use std::fmt;
 use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::RequestId;
 
-/// An error and its causes: `a request failed: the connection was refused`.
+/// Prints an error and its causes: `a request failed: the connection was refused`.
 pub struct Causes<'a>(pub &'a dyn Error);
 
 impl fmt::Display for Causes<'_> {
@@ -25,8 +25,7 @@ impl fmt::Display for Causes<'_> {
     }
 }
 
-/// A call to AWS that failed, without the answer. Its source has the service's code and message,
-/// where the service was reached.
+/// A call to AWS that failed, without the answer. The source has the service's code and message, if the service answered.
 #[derive(Debug, thiserror::Error)]
 #[error("{what}{}", request_id.as_ref().map(|id| format!(" (AWS request id {id})")).unwrap_or_default())]
 pub struct CallError {

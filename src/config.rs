@@ -1,4 +1,4 @@
-//! The configuration (contract, section 5). The only reader of the environment, and it reports every fault at once.
+//! The configuration (contract, section 5). Only this module reads the environment, and it reports all faults together.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -6,12 +6,15 @@ use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
 
-/// Where the signing secret comes from.
+use crate::deadline;
+use crate::ingest::Rules;
+
+/// The place of the signing secret.
 #[derive(Clone, PartialEq, Eq)]
 pub enum SecretSource {
-    /// The secret itself, for local use: `SONOTHEIA_WEBHOOK_SECRET`.
+    /// The environment holds the secret, for local use: `SONOTHEIA_WEBHOOK_SECRET`.
     Fixed(String),
-    /// A Secrets Manager id or ARN: `SONOTHEIA_WEBHOOK_SECRET_ARN`.
+    /// Secrets Manager holds the secret under this id or ARN: `SONOTHEIA_WEBHOOK_SECRET_ARN`.
     SecretsManager(String),
 }
 
@@ -24,25 +27,27 @@ impl fmt::Debug for SecretSource {
     }
 }
 
-/// What the receiver is told by its environment.
+/// The receiver's settings.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// `EVENTS_TABLE`: the DynamoDB table.
     pub events_table: String,
     /// `SONOTHEIA_WEBHOOK_SECRET_ARN` or `SONOTHEIA_WEBHOOK_SECRET`.
     pub secret: SecretSource,
-    /// `SECRET_CACHE_SECONDS`: how long a fetched secret is used before it is fetched again.
+    /// `SECRET_CACHE_SECONDS`: how long the receiver uses a fetched secret before it fetches it again.
     pub secret_cache: Duration,
     /// `RETENTION_DAYS`: how long a record is kept, and how old a signed time may be.
     pub retention_days: u32,
-    /// `MAX_BODY_BYTES`: the largest body taken.
+    /// `MAX_BODY_BYTES`: the largest body that the receiver reads.
     pub max_body_bytes: usize,
     /// `DEEPFAKE_ALERT_THRESHOLD`: the score from which a result is an alert.
     pub alert_threshold: f64,
+    /// `SERVICE_NAME`: the value of the metrics' dimension `Service`.
+    pub service_name: String,
 }
 
 impl Config {
-    /// The variables' defaults, for a table and a secret.
+    /// The defaults of all other variables, for a table and a secret.
     pub fn new(events_table: impl Into<String>, secret: SecretSource) -> Self {
         Self {
             events_table: events_table.into(),
@@ -51,18 +56,28 @@ impl Config {
             retention_days: 90,
             max_body_bytes: 262_144,
             alert_threshold: 0.8,
+            service_name: "sonotheia-webhook".to_owned(),
+        }
+    }
+
+    /// The rules that a delivery is judged by.
+    pub fn rules(&self) -> Rules {
+        Rules {
+            retention_days: self.retention_days,
+            alert_threshold: self.alert_threshold,
+            write_limit: deadline::WRITE,
         }
     }
 
     /// Reads the process's environment.
     ///
     /// # Errors
-    /// [`Faults`]: every variable that is missing or wrong, by name.
+    /// [`Faults`]: each variable that is missing or wrong, by its name.
     pub fn from_env() -> Result<Self, Faults> {
         Self::from_lookup(|name| std::env::var_os(name))
     }
 
-    /// Reads the variables through `lookup`, which answers `None` for one that is not set.
+    /// Reads the variables through `lookup`, which returns `None` for a variable that is not set.
     ///
     /// # Errors
     /// As [`from_env`](Self::from_env).
@@ -87,12 +102,15 @@ impl Config {
         if let Some(days) = variables.number("RETENTION_DAYS", 1..=3650_u32) {
             config.retention_days = days;
         }
-        // An item holds 400 KB; what is left is room for the other attributes.
+        // An item holds 400 KB. The rest is room for the other attributes.
         if let Some(bytes) = variables.number("MAX_BODY_BYTES", 1..=358_400_usize) {
             config.max_body_bytes = bytes;
         }
         if let Some(score) = variables.number("DEEPFAKE_ALERT_THRESHOLD", 0.0..=1.0_f64) {
             config.alert_threshold = score;
+        }
+        if let Some(name) = variables.text("SERVICE_NAME") {
+            config.service_name = name;
         }
 
         if variables.faults.is_empty() {
@@ -156,16 +174,16 @@ impl<L: Fn(&str) -> Option<OsString>> Variables<L> {
     }
 }
 
-/// One variable and what is wrong with it. The value is not repeated: it may be a secret.
+/// A variable, and its fault. The text does not repeat the value, which may be a secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
     /// The variable's name.
     pub variable: &'static str,
-    /// What is wrong, to be read after the name.
+    /// The fault, to be read after the name.
     pub fault: String,
 }
 
-/// Everything that is wrong with the configuration, a line each.
+/// All faults of the configuration, one line each.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Faults(pub Vec<Fault>);
 
@@ -204,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn every_fault_is_reported_in_one_go() {
+    fn all_faults_are_reported_together() {
         let faults = read(&[
             ("SECRET_CACHE_SECONDS", "soon"),
             ("RETENTION_DAYS", "0"),

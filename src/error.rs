@@ -1,78 +1,80 @@
-//! Failures to status and JSON: the one table (contract, section 2).
+//! From an error to a status and a JSON body: the one table (contract, sections 2 and 3).
 
 use std::error::Error;
 
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use crate::cause::Causes;
-use crate::event::InvalidEvent;
+use crate::event::Problem;
+use crate::ingest::{EVENT_CONFLICT, EVENT_TOO_OLD, INVALID_EVENT};
 use crate::secrets::SecretsError;
 use crate::store::StoreError;
 use crate::telemetry::{Delivered, Invocation};
 
-/// How long a sender should wait after a 503, in seconds. Sonotheia's own first retry comes after five.
+/// The time that a sender should wait after a 503, in seconds. Sonotheia's own first retry comes after 5 s.
 const RETRY_AFTER: &str = "5";
 
-/// Why a request does not get what it asked for.
+/// The challenge of a 401 (RFC 9110, section 11.6.1). The scheme has no registered name, since the sender made it.
+const CHALLENGE: &str = r#"HMAC-SHA256 header="X-Sonotheia-Signature""#;
+
+/// The reason why a request does not get a 200.
 #[derive(Debug, thiserror::Error)]
-pub enum Failure {
+pub enum HttpError {
     /// The body is over the limit.
-    #[error("the body is over {limit} bytes")]
+    #[error("the body is over {limit} bytes (MAX_BODY_BYTES)")]
     PayloadTooLarge {
         /// `MAX_BODY_BYTES`.
         limit: usize,
     },
-    /// No signature, none that can be read, or nobody's. One text for every cause.
-    #[error(
-        "X-Sonotheia-Signature has to be the HMAC-SHA256 of the raw body in hex, keyed with the shared secret"
-    )]
+    /// The body's transfer encoding is broken, or the sender closed the connection.
+    #[error("the body could not be read to its end; send the request again with a correct Content-Length or chunks")]
+    UnreadableBody(#[source] Box<dyn Error + Send + Sync>),
+    /// The signature is missing, repeated, malformed or wrong. The text is the same for every cause.
+    #[error("X-Sonotheia-Signature must be the HMAC-SHA256 of the raw body in hex, keyed with the shared secret")]
     InvalidSignature,
-    /// Signed, stored as rejected, and not an event.
+    /// The body is signed and stored as rejected, but it is not an event.
     #[error("{0}")]
-    InvalidEvent(#[from] InvalidEvent),
-    /// Signed, stored as rejected, and older than the records are kept.
-    #[error("the signed time is more than {retention_days} days ago")]
-    EventTooOld {
-        /// `RETENTION_DAYS`.
-        retention_days: u32,
-    },
-    /// Signed, stored as rejected: the id is that of an accepted event with other type or data.
-    #[error("an event with this id was accepted before, with another type or other data")]
-    EventConflict,
-    /// There is none.
+    InvalidEvent(Problem),
+    /// The body is signed and stored as rejected, and its event is older than the retention.
+    #[error("{0}")]
+    EventTooOld(Problem),
+    /// The body is signed and stored as rejected, and its id is the id of another accepted event.
+    #[error("{0}")]
+    EventConflict(Problem),
+    /// The path or the record does not exist.
     #[error("there is no {what}")]
     NotFound {
-        /// What was asked for.
+        /// What the request asked for.
         what: &'static str,
     },
     /// The path has other methods.
-    #[error("this path does not take that method; see Allow")]
+    #[error("this path does not support the method; see the header Allow")]
     MethodNotAllowed,
-    /// A query parameter can't be used.
+    /// A query parameter has an unusable value.
     #[error("`{parameter}` {fault}")]
     InvalidQuery {
-        /// Its name.
+        /// The parameter's name.
         parameter: String,
-        /// What is wrong with it, to be read after the name.
+        /// The fault, to be read after the name.
         fault: String,
     },
-    /// Another try may do.
-    #[error("the receiver can't answer right now; the same request may be sent again")]
+    /// A retry may succeed.
+    #[error("the receiver cannot answer right now; send the same request again")]
     Unavailable(#[source] Box<dyn Error + Send + Sync>),
-    /// A defect of ours.
-    #[error("the receiver failed; the request id leads to the cause in its log")]
+    /// The receiver has a defect.
+    #[error("the receiver failed; its log has the cause under the request id")]
     Internal(#[source] Box<dyn Error + Send + Sync>),
 }
 
-impl Failure {
-    /// The request took longer than [`REQUEST_DEADLINE`](crate::aws::REQUEST_DEADLINE).
+impl HttpError {
+    /// The request took longer than [`deadline::REQUEST`](crate::deadline::REQUEST).
     pub fn deadline() -> Self {
         Self::Unavailable("the request's time is up".into())
     }
 
-    /// Status, code, and a short text for people.
+    /// The status, the code, and a short text for people.
     pub const fn kind(&self) -> (StatusCode, &'static str, &'static str) {
         match self {
             Self::PayloadTooLarge { .. } => (
@@ -80,10 +82,11 @@ impl Failure {
                 "payload_too_large",
                 "Payload too large",
             ),
+            Self::UnreadableBody(_) => (StatusCode::BAD_REQUEST, "invalid_request", "Invalid request"),
             Self::InvalidSignature => (StatusCode::UNAUTHORIZED, "invalid_signature", "Invalid signature"),
-            Self::InvalidEvent(_) => (StatusCode::BAD_REQUEST, "invalid_event", "Invalid event"),
-            Self::EventTooOld { .. } => (StatusCode::BAD_REQUEST, "event_too_old", "Event too old"),
-            Self::EventConflict => (StatusCode::CONFLICT, "event_conflict", "Event conflict"),
+            Self::InvalidEvent(_) => (StatusCode::BAD_REQUEST, INVALID_EVENT, "Invalid event"),
+            Self::EventTooOld(_) => (StatusCode::BAD_REQUEST, EVENT_TOO_OLD, "Event too old"),
+            Self::EventConflict(_) => (StatusCode::CONFLICT, EVENT_CONFLICT, "Event conflict"),
             Self::NotFound { .. } => (StatusCode::NOT_FOUND, "not_found", "Not found"),
             Self::MethodNotAllowed => (
                 StatusCode::METHOD_NOT_ALLOWED,
@@ -96,62 +99,64 @@ impl Failure {
         }
     }
 
-    /// The answer's `code`.
-    pub const fn code(&self) -> &'static str {
-        self.kind().1
-    }
-
-    /// What a delivery that ends so is called.
+    /// The name that log and metrics give to a delivery with this error.
     pub const fn delivered(&self) -> Delivered {
         match self {
             Self::PayloadTooLarge { .. } => Delivered::TooLarge,
             Self::InvalidSignature => Delivered::InvalidSignature,
-            Self::EventConflict => Delivered::Conflict,
+            Self::EventConflict(_) => Delivered::Conflict,
             Self::Unavailable(_) => Delivered::Unavailable,
             Self::Internal(_) => Delivered::Internal,
-            Self::InvalidEvent(_) | Self::EventTooOld { .. } => Delivered::Rejected,
-            // What reads are refused for: no delivery ends so.
-            Self::NotFound { .. } | Self::MethodNotAllowed | Self::InvalidQuery { .. } => Delivered::Rejected,
+            Self::InvalidEvent(_) | Self::EventTooOld(_) => Delivered::Rejected,
+            // Only other routes end with the last three.
+            Self::UnreadableBody(_)
+            | Self::NotFound { .. }
+            | Self::MethodNotAllowed
+            | Self::InvalidQuery { .. } => Delivered::Unreadable,
         }
     }
 
-    /// The answer. What only the log may know is logged here, once.
+    /// Makes the answer. The log gets the causes, once and here; the answer does not have them.
     pub fn into_response(self, invocation: &Invocation) -> Response {
         let request_id = invocation.request_id.as_str();
         if let Some(source) = self.source() {
             let cause = Causes(source);
             match &self {
-                Self::Internal(_) => tracing::error!(request_id, %cause, "a defect"),
-                Self::Unavailable(_) => tracing::warn!(request_id, %cause, "not available"),
+                Self::Internal(_) => tracing::error!(request_id, %cause, "the receiver has a defect"),
+                Self::Unavailable(_) => tracing::warn!(request_id, %cause, "the receiver is not available"),
                 _ => {}
             }
         }
         let (status, code, error) = self.kind();
         let body = body(error, code, &self.to_string(), request_id);
         let mut response = (status, body).into_response();
-        if status == StatusCode::SERVICE_UNAVAILABLE {
-            let after = axum::http::HeaderValue::from_static(RETRY_AFTER);
-            response.headers_mut().insert(header::RETRY_AFTER, after);
+        let header = match status {
+            StatusCode::SERVICE_UNAVAILABLE => Some((header::RETRY_AFTER, RETRY_AFTER)),
+            StatusCode::UNAUTHORIZED => Some((header::WWW_AUTHENTICATE, CHALLENGE)),
+            _ => None,
+        };
+        if let Some((name, value)) = header {
+            response.headers_mut().insert(name, HeaderValue::from_static(value));
         }
         response
     }
 }
 
-/// The body of every answer that refuses.
+/// The body of every answer that is an error.
 pub fn body(error: &str, code: &str, message: &str, request_id: &str) -> String {
     serde_json::json!({ "error": error, "code": code, "message": message, "request_id": request_id })
         .to_string()
 }
 
-/// The body of an answer that does not.
+/// The body of a 200 answer.
 ///
 /// # Errors
-/// [`Failure::Internal`] where it can't be written as JSON.
-pub fn json(body: &impl Serialize) -> Result<String, Failure> {
-    serde_json::to_string(body).map_err(|error| Failure::Internal(error.into()))
+/// [`HttpError::Internal`] if the value cannot be written as JSON.
+pub fn json(body: &impl Serialize) -> Result<String, HttpError> {
+    serde_json::to_string(body).map_err(|error| HttpError::Internal(error.into()))
 }
 
-impl From<StoreError> for Failure {
+impl From<StoreError> for HttpError {
     fn from(error: StoreError) -> Self {
         if error.is_transient() {
             Self::Unavailable(error.into())
@@ -161,7 +166,7 @@ impl From<StoreError> for Failure {
     }
 }
 
-impl From<SecretsError> for Failure {
+impl From<SecretsError> for HttpError {
     fn from(error: SecretsError) -> Self {
         Self::Unavailable(error.into())
     }
@@ -172,9 +177,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_body_that_cannot_be_written_is_a_defect_and_no_empty_answer() {
+    fn a_body_that_cannot_be_written_is_a_defect_and_not_an_empty_answer() {
         let unwritable = std::collections::HashMap::from([((), ())]);
-        let failure = json(&unwritable).expect_err("a map without string keys");
-        assert_eq!(failure.kind().0, StatusCode::INTERNAL_SERVER_ERROR);
+        let error = json(&unwritable).expect_err("a map without string keys");
+        assert_eq!(error.kind().0, StatusCode::INTERNAL_SERVER_ERROR);
     }
 }

@@ -1,8 +1,8 @@
-//! JSON read without loss: members in the order sent, numbers as they were written.
+//! Reads JSON without loss: members stay in the order sent, and numbers keep their digits.
 //!
-//! `serde_json` does the parsing; what is added here is what a receiver of other people's JSON needs
-//! and a value tree takes away: repeated members are seen, a number keeps its digits, and two texts
-//! can be compared as JSON ([`hash`]) without a float in between.
+//! `serde_json` parses. A value tree would lose facts that the receiver of other people's JSON needs, so this module
+//! adds them: it sees repeated members, keeps the text of each value, and compares two texts as JSON ([`hash`]) without
+//! a float in between.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -11,10 +11,10 @@ use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
-/// How deep arrays and objects may nest; `serde_json`'s own limit for a value tree.
+/// The deepest nesting of arrays and objects, which is also `serde_json`'s limit for a value tree.
 pub const MAX_DEPTH: usize = 128;
 
-/// An object's members, as sent: in order, repeated ones included.
+/// The members of an object in the order sent. Repeated members are all there.
 #[derive(Debug)]
 pub struct Members<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
 
@@ -22,8 +22,8 @@ impl<'a> Members<'a> {
     /// Reads an object.
     ///
     /// # Errors
-    /// `serde_json`'s, with line and column. One that [is a data error](serde_json::Error::is_data)
-    /// may quote the text; the others do not.
+    /// `serde_json`'s error, with line and column. The text of [a data error](serde_json::Error::is_data) may quote the
+    /// JSON; the texts of the other errors do not.
     pub fn parse(text: &'a str) -> serde_json::Result<Self> {
         serde_json::from_str(text)
     }
@@ -34,7 +34,7 @@ impl<'a> Members<'a> {
         (value.get() != "null").then_some(value)
     }
 
-    /// Whether a member of that name is there more than once.
+    /// True if the object has more than one member of that name.
     pub fn repeats(&self, name: &str) -> bool {
         self.0.iter().filter(|(key, _)| key == name).count() > 1
     }
@@ -62,7 +62,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
     }
 }
 
-/// A string, borrowed where it has no escapes. (`Cow` alone would always copy.)
+/// A string, borrowed if it has no escapes. (`Cow` alone would always copy.)
 struct Text<'a>(Cow<'a, str>);
 
 impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
@@ -112,7 +112,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Elements<'a> {
     }
 }
 
-/// A JSON value's kind, told by its first character.
+/// The kind of a JSON value, which its first character shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// `null`
@@ -141,22 +141,22 @@ pub fn kind(value: &RawValue) -> Kind {
     }
 }
 
-/// A string's text; none where the value is not a string, or holds half of a surrogate pair.
+/// The text of a string. `None` if the value is not a string, or if it holds half of a surrogate pair.
 pub fn string(value: &RawValue) -> Option<Cow<'_, str>> {
     serde_json::from_str(value.get()).ok().map(|Text(text)| text)
 }
 
-/// A number as a float, where it is one; infinite where a float can't hold its magnitude.
+/// A number as a float. `None` if the value is not a number; infinite if a float cannot hold its magnitude.
 pub fn number(value: &RawValue) -> Option<f64> {
     (kind(value) == Kind::Number).then(|| value.get().parse().ok())?
 }
 
-/// What is wrong inside a value that is JSON by its grammar, and where.
+/// A fault inside a value that the grammar of JSON allows, and its place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Flaw {
-    /// Where, from the value down: `a.b[3]`. Empty for the value itself.
+    /// The place, from the value down: `.a.b[3]`. Empty for the value itself.
     pub path: String,
-    /// What, to be read after the path.
+    /// The fault, to be read after the path.
     pub message: &'static str,
 }
 
@@ -167,7 +167,7 @@ impl Flaw {
     }
 
     fn below(self, step: impl fmt::Display) -> Self {
-        // Names are the sender's and may be long; a path is for people to read.
+        // The sender chooses the names, which may be long. A path is for people to read.
         let mut path = format!("{step}{}", self.path);
         if let Some((cut, _)) = path.char_indices().nth(120) {
             path.truncate(cut);
@@ -177,17 +177,33 @@ impl Flaw {
     }
 }
 
-/// Feeds an object to `hash` so that two texts that are the same JSON give the same hash, and no other two do.
-///
-/// Each level is scanned once more for those below it, so that the deepest body takes about five times as
-/// long as a flat one of its size. (A single pass would need every number's text before its kind is known.)
-///
-/// The order of members, blanks, and the spelling of strings (`"\u0041"`) and of numbers (`1.0`,
-/// `10e-1`) do not count. A number is compared by its exact decimal value, whatever its size.
+/// Checks a value that should be an object which every parser reads alike.
 ///
 /// # Errors
-/// [`Flaw`] for what parsers are known to disagree about: strings with half of a surrogate pair
-/// (RFC 8259, section 8.2), and nesting deeper than [`MAX_DEPTH`].
+/// [`Flaw`] if the value is no object, or for the reasons that [`hash`] names.
+pub fn check_object(value: &RawValue) -> Result<(), Flaw> {
+    if kind(value) != Kind::Object {
+        return Err(Flaw::here("is not an object"));
+    }
+    hash_value(value, 0, &mut Sha256::new())
+}
+
+/// True if [`check_object`] finds no flaw.
+pub fn is_sound_object(value: &RawValue) -> bool {
+    check_object(value).is_ok()
+}
+
+/// Feeds an object to `hash`. Two texts have the same hash if they are the same JSON, and only then.
+///
+/// The order of members, blanks, and the spelling of strings (`"\u0041"`) and of numbers (`1.0`, `10e-1`) do not count.
+/// A number is compared by its exact decimal value, whatever its size.
+///
+/// The parser scans each level once more for the levels below it, so the deepest body takes about five times as long as
+/// a flat body of the same size.
+///
+/// # Errors
+/// [`Flaw`] for values that parsers disagree about: strings with half of a surrogate pair (RFC 8259, section 8.2), and
+/// values that nest deeper than [`MAX_DEPTH`].
 pub fn hash(members: &Members<'_>, hash: &mut Sha256) -> Result<(), Flaw> {
     hash_members(members, 1, hash)
 }
@@ -214,7 +230,7 @@ fn hash_value(value: &RawValue, depth: usize, hash: &mut Sha256) -> Result<(), F
             return Err(Flaw::here("is nested deeper than 128 levels"));
         }
         Kind::Array => {
-            // The text has been through the parser once, as part of what it stands in.
+            // The parser has read this text before, as a part of the value around it.
             let Elements(elements) = serde_json::from_str(text).map_err(|_| Flaw::here("is not an array"))?;
             tag(b'[', elements.len(), hash);
             for (i, element) in elements.into_iter().enumerate() {
@@ -222,7 +238,7 @@ fn hash_value(value: &RawValue, depth: usize, hash: &mut Sha256) -> Result<(), F
             }
         }
         Kind::Object => {
-            // What the first pass lets by and this one does not is a name with half of a surrogate pair.
+            // The first pass skips names, so half of a surrogate pair in a name shows only here.
             let members = Members::parse(text).map_err(|_| Flaw::here(SURROGATE))?;
             hash_members(&members, depth + 1, hash)?;
         }
@@ -235,13 +251,13 @@ fn hash_string(text: &str, hash: &mut Sha256) {
     hash.update(text);
 }
 
-/// A kind and a length in front of what follows: without them `["a","b"]` and `["ab"]` would be one.
+/// Hashes a kind and a length in front of the content: without them `["a","b"]` and `["ab"]` would be the same.
 fn tag(kind: u8, length: usize, hash: &mut Sha256) {
     hash.update([kind]);
     hash.update((length as u64).to_be_bytes());
 }
 
-/// The exact decimal value: sign, digits without outer zeros, power of ten.
+/// Hashes the exact decimal value: sign, digits without outer zeros, power of ten.
 fn hash_number(text: &str, hash: &mut Sha256) {
     let (negative, unsigned) = match text.strip_prefix('-') {
         Some(rest) => (true, rest),
@@ -261,10 +277,10 @@ fn hash_number(text: &str, hash: &mut Sha256) {
         let sign = if negative { "-" } else { "" };
         hash_string(&format!("{sign}{significant}e{power}"), hash);
     } else {
-        // An exponent of forty digits is no number that anyone computes with; as written, then.
+        // The exponent has about forty digits or more. Nobody computes with such a number: hash it as it is written.
         hash_string(text, hash);
     }
-    // After the string's own tag, so that "1" and 1 differ.
+    // This comes after the tag of the string, so that "1" and 1 differ.
     hash.update(b"#");
 }
 

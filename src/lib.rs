@@ -1,12 +1,15 @@
-//! A webhook receiver for the Sonotheia API: every signed event verified, stored once, and readable.
+//! A webhook receiver for the Sonotheia API: it verifies each event, stores it once, and lets applications read it.
 //!
-//! Data goes one way. A request reaches the [`http`] router, from Lambda through [`gateway`] or from a
-//! socket. [`webhook`] reads the body, has [`secrets`] check its [`signature`], makes an [`event`] of it
-//! with what [`json`] reads, and gives it to the [`store`], whose one conditional write dedupes and
-//! keeps it in the same breath. What can go wrong on the way is an [`error`], which knows its status;
-//! what happened is told by [`telemetry`]. [`results`] reads the store again.
+//! Data goes one way.
 //!
-//! [`config`] is read once at start, [`aws`] builds the clients by it on [`https`], and [`app`] holds it all together.
+//! 1. A request reaches the [`router`], from Lambda through [`lambda`] or from a socket.
+//! 2. [`webhook`] reads the body, and [`secrets`] checks its [`signature`].
+//! 3. [`ingest`] makes an [`event`] of the body with the help of [`json`], judges it, and hands it to the [`store`]. One
+//!    conditional write dedupes and stores the event.
+//! 4. The result becomes an answer or an [`error`], which knows its status. [`telemetry`] writes the log line.
+//! 5. [`results`] reads the store.
+//!
+//! At start, [`config`] reads the environment, [`aws`] builds the clients, and [`app`] holds the parts together.
 
 #![forbid(unsafe_code)]
 
@@ -14,17 +17,14 @@ pub mod app;
 pub mod aws;
 pub mod cause;
 pub mod config;
+pub mod deadline;
 pub mod error;
 pub mod event;
-pub mod gateway;
-pub mod http;
-pub mod https;
+pub mod ingest;
 pub mod json;
-#[cfg(feature = "cli")]
-pub mod local;
+pub mod lambda;
 pub mod results;
-#[cfg(feature = "cli")]
-pub mod samples;
+pub mod router;
 pub mod secrets;
 pub mod signature;
 pub mod store;

@@ -1,4 +1,4 @@
-//! The Lambda function: telemetry, configuration, clients, router, run.
+//! The Lambda function: log, configuration, clients, router.
 
 #![forbid(unsafe_code)]
 
@@ -6,10 +6,11 @@ use std::error::Error;
 use std::process::ExitCode;
 
 use sonotheia_webhook::app::App;
+use sonotheia_webhook::cause::Causes;
 use sonotheia_webhook::config::Config;
 use sonotheia_webhook::telemetry::{self, Telemetry};
 use sonotheia_webhook::timestamp::Timestamp;
-use sonotheia_webhook::{aws, gateway};
+use sonotheia_webhook::{aws, lambda};
 
 fn main() -> ExitCode {
     let telemetry = Telemetry::new(std::io::stdout());
@@ -18,7 +19,7 @@ fn main() -> ExitCode {
     match start(telemetry) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tracing::error!("{error}");
+            tracing::error!("{}", Causes(&*error));
             ExitCode::FAILURE
         }
     }
@@ -28,7 +29,7 @@ fn main() -> ExitCode {
 async fn start(telemetry: Telemetry) -> Result<(), Box<dyn Error + Send + Sync>> {
     let config = Config::from_env()?;
     let sdk = aws::sdk_config().await?;
-    let app = App::new(config, &sdk, telemetry)?;
+    let app = App::on_aws(config, &sdk, telemetry)?;
     app.prefetch(Timestamp::now()).await;
-    gateway::run(app).await
+    lambda::run(app).await
 }

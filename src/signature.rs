@@ -1,4 +1,5 @@
-//! HMAC-SHA256 over the raw body (contract, section 1; RFC 2104, FIPS 198-1). Pure: no HTTP, no AWS, no clock.
+//! HMAC-SHA256 over the raw body (contract, section 1; RFC 2104, FIPS 198-1). This module knows no HTTP, no AWS and no
+//! clock.
 //!
 //! ```
 //! use sonotheia_webhook::signature::{Secret, Signature};
@@ -18,21 +19,20 @@ use subtle::ConstantTimeEq;
 
 /// A signing secret, ready to sign and verify.
 ///
-/// Only the keyed state of the HMAC is kept: the text it was made from cannot be had back, and
-/// `Debug` shows nothing of it.
+/// It keeps only the keyed state of the HMAC, so nobody can get the secret's text back, and `Debug` shows nothing of it.
 #[derive(Clone)]
 pub struct Secret(Hmac<Sha256>);
 
-/// An empty secret would let anyone sign.
+/// The secret is empty, so that anyone could sign with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the signing secret is empty")]
 pub struct EmptySecret;
 
 impl Secret {
-    /// Keys the HMAC with the bytes of `key`, exactly as they are. (A shared secret is text: its UTF-8.)
+    /// Keys the HMAC with the bytes of `key`, exactly as they are. For a secret that is text, these are its UTF-8 bytes.
     ///
     /// # Errors
-    /// [`EmptySecret`] where `key` is empty.
+    /// [`EmptySecret`] if `key` is empty.
     pub fn new(key: impl AsRef<[u8]>) -> Result<Self, EmptySecret> {
         let key = key.as_ref();
         if key.is_empty() {
@@ -41,12 +41,13 @@ impl Secret {
         Hmac::new_from_slice(key).map(Self).map_err(|_| EmptySecret)
     }
 
-    /// The signature of `body`.
+    /// Signs `body`.
     pub fn sign(&self, body: &[u8]) -> Signature {
         Signature(self.0.clone().chain_update(body).finalize().into_bytes().into())
     }
 
-    /// Whether `signature` is this secret's for `body`. The comparison takes the same time wherever they differ.
+    /// Returns true if `signature` is this secret's signature of `body`. The comparison takes constant time: it does not
+    /// show how many bytes are right.
     pub fn verify(&self, body: &[u8], signature: &Signature) -> bool {
         self.sign(body).0.ct_eq(&signature.0).into()
     }
@@ -64,11 +65,11 @@ pub struct Signature([u8; 32]);
 
 /// The header's value is not a signature.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a signature is 64 hex digits, with or without `sha256=` in front")]
+#[error("a signature has 64 hex digits, with or without `sha256=` in front")]
 pub struct MalformedSignature;
 
 impl Signature {
-    /// Reads a header's value: 64 hex digits of any case, one optional `sha256=` in front, blanks around it ignored.
+    /// Reads the value of a header: 64 hex digits of any case, one optional `sha256=` in front, and blanks around it.
     ///
     /// # Errors
     /// [`MalformedSignature`] for anything else.
@@ -76,20 +77,14 @@ impl Signature {
         let value = value.trim_ascii();
         let digits = value.strip_prefix(b"sha256=").unwrap_or(value);
         let mut bytes = [0; 32];
-        if digits.len() != 2 * bytes.len() {
-            return Err(MalformedSignature);
-        }
-        for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
-            let digit = |c: u8| char::from(c).to_digit(16).ok_or(MalformedSignature);
-            *byte = (digit(pair[0])? << 4 | digit(pair[1])?) as u8;
-        }
+        hex::decode_to_slice(digits, &mut bytes).map_err(|_| MalformedSignature)?;
         Ok(Self(bytes))
     }
 }
 
 impl fmt::Display for Signature {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        hex(&self.0, f)
+        f.write_str(&hex::encode(self.0))
     }
 }
 
@@ -99,17 +94,12 @@ impl fmt::Debug for Signature {
     }
 }
 
-/// Writes `bytes` as lower-case hex digits.
-pub(crate) fn hex(bytes: &[u8], out: &mut impl fmt::Write) -> fmt::Result {
-    bytes.iter().try_for_each(|byte| write!(out, "{byte:02x}"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn the_header_takes_both_spellings_any_case_and_outer_blanks() {
+    fn the_header_may_have_a_prefix_any_case_and_outer_blanks() {
         let secret = Secret::new("secret").expect("not empty");
         let bare = secret.sign(b"body").to_string();
         for value in [
@@ -143,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_secret_is_refused() {
+    fn an_empty_secret_is_an_error() {
         assert!(Secret::new("").is_err());
     }
 

@@ -1,40 +1,25 @@
-//! Logs and metrics (contract, section 7): one JSON line an invocation, which is the metrics too.
+//! Logs and metrics (contract, section 7): one JSON line an invocation, which also carries the metrics.
 //!
-//! The line is written in CloudWatch's embedded metric format ("Specification: Embedded metric
-//! format"), so that what is counted and what can be searched is the same record, and costs one line.
-//! No secret, signature or body can get into it: [`Report`] has no field for them.
-//!
-//! The metrics count answers. An event whose write landed and whose answer was lost is stored, and its
-//! redelivery is a duplicate: its `Alert` is never counted. What must not miss an alert reads the
-//! table's stream, where every record is.
+//! No secret, signature or body can get into a line: [`DeliveryLog`] has no field for them.
 
-use std::fmt;
+mod line;
+mod subscriber;
+
 use std::io::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde::Serialize;
-use serde::ser::{SerializeMap, Serializer};
-use serde_json::Value;
-use tracing::field::{Field, Visit};
-use tracing::level_filters::LevelFilter;
-use tracing::span::{Attributes, Id, Record};
-use tracing::{Event, Level, Metadata, Subscriber};
 
 use crate::event::Alert;
+use crate::ingest::Judged;
+use crate::secrets::{Stage, Verification};
 use crate::timestamp::Timestamp;
+pub use line::{Line, NAMESPACE};
+use subscriber::JsonLines;
 
-/// The metrics' namespace.
-pub const NAMESPACE: &str = "SonotheiaWebhook";
-
-/// The value of the dimension `Service`.
-pub const SERVICE: &str = "sonotheia-webhook";
-
-/// How much of an id goes into the log, in characters.
-const MAX_LOGGED_CHARS: usize = 256;
-
-/// Who invoked, as far as the front knows it. An extension of every request.
+/// The invoker of a request, as far as the front knows it. An extension of every request.
 #[derive(Clone, Debug, Default)]
 pub struct Invocation {
     /// The answer's `X-Request-Id`.
@@ -43,30 +28,33 @@ pub struct Invocation {
     pub xray_trace_id: Option<String>,
 }
 
-/// What a delivery is called in log and metrics.
+/// The end of a delivery, as log and metrics name it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Delivered {
-    /// Stored, for the first time.
+    /// The event is new and stored.
     Accepted,
-    /// Stored before.
+    /// The event was stored before.
     Duplicate,
-    /// Signed, stored, and not an event.
+    /// The body is signed and stored, and it is not an event.
     Rejected,
-    /// Signed, stored, and another event with a known id.
+    /// The body is signed and stored, and it is another event with a known id.
     Conflict,
-    /// Not signed by us or the sender.
+    /// The signature is missing or wrong.
     InvalidSignature,
-    /// Too large to read.
+    /// The body is over the limit.
     TooLarge,
-    /// Try again later.
+    /// The body could not be read.
+    Unreadable,
+    /// The sender should retry later.
     Unavailable,
-    /// A defect.
+    /// The receiver has a defect.
     #[default]
     Internal,
 }
 
 impl Delivered {
-    const fn outcome(self) -> &'static str {
+    /// The log's `outcome`.
+    pub const fn outcome(self) -> &'static str {
         match self {
             Self::Accepted => "accepted",
             Self::Duplicate => "duplicate",
@@ -74,6 +62,7 @@ impl Delivered {
             Self::Conflict => "conflict",
             Self::InvalidSignature => "invalid_signature",
             Self::TooLarge => "too_large",
+            Self::Unreadable => "unreadable",
             Self::Unavailable => "unavailable",
             Self::Internal => "internal",
         }
@@ -88,215 +77,59 @@ impl Delivered {
             Self::InvalidSignature => Some("InvalidSignature"),
             Self::TooLarge => Some("TooLarge"),
             Self::Unavailable => Some("Unavailable"),
-            // API Gateway counts the 5xx that are nobody's fault but ours.
-            Self::Internal => None,
+            // API Gateway counts its 4xx and 5xx answers.
+            Self::Unreadable | Self::Internal => None,
         }
     }
 }
 
-/// What is to be told of one delivery, filled in on its way.
+/// The facts of one delivery. The receiver notes each fact as soon as it is known.
 #[derive(Clone, Debug, Default)]
-pub struct Report {
-    /// What became of it.
+pub struct DeliveryLog {
+    /// The end of the delivery.
     pub delivered: Delivered,
     /// The signed id, or the record's key.
     pub event_id: Option<String>,
     /// The signed type.
     pub event_type: Option<String>,
-    /// The alert it raised; none for a duplicate, which was raised before.
+    /// The alert that the delivery raised. `None` for a duplicate, whose first delivery raised it.
     pub alert: Option<Alert>,
-    /// How many problems its fields have.
+    /// The number of problems of the event.
     pub problems: usize,
-    /// Whether its type is unknown.
+    /// True if the contract does not list the type.
     pub unknown_type: bool,
-    /// Whether the previous secret signed it.
+    /// True if the previous secret made the signature.
     pub previous_secret: bool,
-    /// Calls to Secrets Manager made for it.
+    /// The number of calls to Secrets Manager.
     pub secret_refreshes: u32,
-    /// How long DynamoDB took.
+    /// The time that DynamoDB took.
     pub store_latency: Option<Duration>,
-    /// Received less occurred, in milliseconds; negative where the sender's clock is ahead.
+    /// The time of receipt less the signed time, in milliseconds. Negative if the sender's clock is ahead.
     pub lag_ms: Option<i64>,
-    /// What the unsigned headers claim, by their log keys.
+    /// The claims of the headers that are not signed, under the log's keys.
     pub claims: Vec<(&'static str, String)>,
 }
 
-/// One finished invocation.
-pub struct Line<'a> {
-    /// When it began.
-    pub received_at: Timestamp,
-    /// Who invoked.
-    pub invocation: &'a Invocation,
-    /// The request's method.
-    pub method: &'a str,
-    /// The route, as the contract writes it: a path may hold ids.
-    pub route: &'a str,
-    /// The answer's status.
-    pub status: u16,
-    /// How long it took.
-    pub duration: Duration,
-    /// The delivery's report; none for other routes.
-    pub report: Option<&'a Report>,
-    /// Whether it is the first of this process.
-    pub cold_start: bool,
-}
+impl DeliveryLog {
+    /// Notes the result of the signature check.
+    pub fn verified(&mut self, verification: &Verification) {
+        self.secret_refreshes = verification.refreshes;
+        self.previous_secret = matches!(verification.version, Ok(Some(Stage::Previous)));
+    }
 
-/// A metric's definition, as the format writes it, and its value.
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct Metric {
-    name: &'static str,
-    unit: Unit,
-    #[serde(skip)]
-    value: f64,
-}
-
-#[derive(Clone, Copy, Serialize)]
-enum Unit {
-    Count,
-    Milliseconds,
-}
-
-/// What CloudWatch is to make of a line's members.
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct Directive<'a> {
-    namespace: &'static str,
-    dimensions: [&'static [&'static str]; 1],
-    metrics: &'a [Metric],
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct Extraction<'a> {
-    timestamp: i64,
-    cloud_watch_metrics: &'a [Directive<'a>],
-}
-
-impl Line<'_> {
-    fn metrics(&self) -> Vec<Metric> {
-        let mut metrics = Vec::with_capacity(8);
-        let mut put = |name, unit, value| metrics.push(Metric { name, unit, value });
-        let mut count = |name, n: usize| {
-            if n > 0 {
-                put(name, Unit::Count, n as f64);
-            }
-        };
-        count("ColdStart", self.cold_start.into());
-        let Some(report) = self.report else {
-            count("Unavailable", (self.status == 503).into());
-            return metrics;
-        };
-        if let Some(name) = report.delivered.metric() {
-            count(name, 1);
+    /// Notes the event of a signed body that came at `now`.
+    pub fn judged(&mut self, judged: &Judged<'_>, now: Timestamp) {
+        self.event_id = Some(judged.key().into_owned());
+        if let Some(event) = judged.event() {
+            self.event_type = Some(event.event_type.clone().into_owned());
+            self.unknown_type = !event.known_type;
+            self.problems = event.problems.len();
+            self.lag_ms = event.occurred_at.map(|time| now.as_millis() - time.as_millis());
         }
-        // Of what is stored now: a redelivery was counted the first time, and what is refused may say anything.
-        let accepted = report.delivered == Delivered::Accepted;
-        if accepted {
-            count("Alert", report.alert.is_some().into());
-            count("UnknownEventType", report.unknown_type.into());
-            count("FieldProblem", report.problems);
-        }
-        count("PreviousSecretUsed", report.previous_secret.into());
-        count("SecretRefresh", report.secret_refreshes as usize);
-        let ms = |duration: Duration| duration.as_secs_f64() * 1000.0;
-        put("HandlerLatency", Unit::Milliseconds, ms(self.duration));
-        if let Some(latency) = report.store_latency {
-            put("StoreLatency", Unit::Milliseconds, ms(latency));
-        }
-        if let Some(lag) = report.lag_ms.filter(|_| accepted) {
-            put("DeliveryLag", Unit::Milliseconds, lag as f64);
-        }
-        metrics
     }
 }
 
-impl Serialize for Line<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let report = self.report;
-        let outcome = match report {
-            Some(report) => report.delivered.outcome(),
-            None if self.status < 400 => "ok",
-            None => "refused",
-        };
-        let claimed = |key| {
-            let (_, value) = report?.claims.iter().find(|(claim, _)| *claim == key)?;
-            Some(value.as_str())
-        };
-
-        let mut line = serializer.serialize_map(None)?;
-        line.serialize_entry("timestamp", &self.received_at.to_string())?;
-        line.serialize_entry("level", "INFO")?;
-        line.serialize_entry("message", self.route)?;
-        line.serialize_entry("event_id", &report.and_then(|r| r.event_id.as_deref()).map(cut))?;
-        line.serialize_entry(
-            "event_type",
-            &report.and_then(|r| r.event_type.as_deref()).map(cut),
-        )?;
-        line.serialize_entry("outcome", outcome)?;
-        line.serialize_entry("duration_ms", &(self.duration.as_micros() as f64 / 1000.0))?;
-        line.serialize_entry("request_id", &cut(&self.invocation.request_id))?;
-        line.serialize_entry(
-            "xray_trace_id",
-            &self.invocation.xray_trace_id.as_deref().map(cut),
-        )?;
-        line.serialize_entry("delivery_id", &claimed("delivery_id").map(cut))?;
-        line.serialize_entry("method", cut(self.method))?;
-        line.serialize_entry("status", &self.status)?;
-        for (key, value) in report.into_iter().flat_map(|r| &r.claims) {
-            if *key != "delivery_id" {
-                line.serialize_entry(key, cut(value))?;
-            }
-        }
-
-        let metrics = self.metrics();
-        if !metrics.is_empty() {
-            let directive = |dimensions: &'static [_], metrics| Directive {
-                namespace: NAMESPACE,
-                dimensions: [dimensions],
-                metrics,
-            };
-            let by_alert = [Metric {
-                name: "Alert",
-                unit: Unit::Count,
-                value: 1.0,
-            }];
-            let directives = [
-                directive(&["Service"], &metrics),
-                directive(&["Service", "alert"], &by_alert),
-            ];
-            let alert = report.and_then(|r| r.alert);
-            let extraction = Extraction {
-                timestamp: self.received_at.as_millis(),
-                cloud_watch_metrics: if alert.is_some() {
-                    &directives
-                } else {
-                    &directives[..1]
-                },
-            };
-            line.serialize_entry("_aws", &extraction)?;
-            line.serialize_entry("Service", SERVICE)?;
-            if let Some(alert) = alert {
-                line.serialize_entry("alert", alert.as_str())?;
-            }
-            for Metric { name, unit, value } in &metrics {
-                match unit {
-                    Unit::Count => line.serialize_entry(name, &(*value as u64))?,
-                    Unit::Milliseconds => line.serialize_entry(name, &((value * 1000.0).round() / 1000.0))?,
-                }
-            }
-        }
-        line.end()
-    }
-}
-
-fn cut(text: &str) -> &str {
-    text.char_indices()
-        .nth(MAX_LOGGED_CHARS)
-        .map_or(text, |(end, _)| &text[..end])
-}
-
-/// Where log lines go. One lock for all of them, so that none is torn.
+/// Writes log lines. All clones share one lock, so that lines never mix.
 #[derive(Clone)]
 pub struct Telemetry {
     out: Arc<Mutex<dyn Write + Send>>,
@@ -304,7 +137,7 @@ pub struct Telemetry {
 }
 
 impl Telemetry {
-    /// Lines to `out`.
+    /// Writes lines to `out`.
     pub fn new(out: impl Write + Send + 'static) -> Self {
         Self {
             out: Arc::new(Mutex::new(out)),
@@ -312,12 +145,12 @@ impl Telemetry {
         }
     }
 
-    /// True for the first call.
+    /// Returns true for the first call.
     pub fn is_cold_start(&self) -> bool {
         !self.warm.swap(true, Ordering::Relaxed)
     }
 
-    /// Writes an invocation's line.
+    /// Writes the line of an invocation.
     pub fn write(&self, line: &Line<'_>) {
         self.write_json(line);
     }
@@ -328,7 +161,7 @@ impl Telemetry {
             return;
         }
         json.push(b'\n');
-        // Where standard output is gone there is nobody left to tell.
+        // If standard output is closed, there is no other place to say so.
         let _ = self
             .out
             .lock()
@@ -336,93 +169,23 @@ impl Telemetry {
             .write_all(&json);
     }
 
-    /// Writes everything else that is logged at INFO and above the same way: as JSON, a line each.
-    /// Of the crates in `noisy` only errors.
-    pub fn subscriber(&self, noisy: &'static [&'static str]) -> impl Subscriber + Send + Sync {
-        let telemetry = self.clone();
-        Events { telemetry, noisy }
+    /// Makes this the log of everything that the process says through `tracing` at INFO and above. The log gets only
+    /// errors from the crates in `errors_only`.
+    pub fn install(&self, errors_only: &'static [&'static str]) {
+        // A subscriber that is installed already stays: its owner wants it.
+        let _ = tracing::subscriber::set_global_default(JsonLines::new(self.clone(), errors_only));
     }
 
-    /// Makes that [`subscriber`](Self::subscriber) the process's.
-    pub fn install(&self, noisy: &'static [&'static str]) {
-        // One that is there already was put there by somebody who wants it.
-        let _ = tracing::subscriber::set_global_default(self.subscriber(noisy));
+    /// The `tracing` subscriber that [`install`](Self::install) installs.
+    pub fn subscriber(&self, errors_only: &'static [&'static str]) -> impl tracing::Subscriber + Send + Sync {
+        JsonLines::new(self.clone(), errors_only)
     }
 }
 
-/// From now on a panic is one line at ERROR that says where it was, and not what: its message may quote
-/// data, and Rust's own report is several lines of no format.
+/// Logs each panic as one line at ERROR with its place, and without its message, which may quote data.
 pub fn log_panics() {
     std::panic::set_hook(Box::new(|panic| {
         let location = panic.location().map(ToString::to_string);
         tracing::error!(location, "a panic");
     }));
-}
-
-/// What is said through `tracing`. Spans are not kept: Lambda's runtime and the SDK open several an
-/// invocation, which cost more than the rest of the log.
-struct Events {
-    telemetry: Telemetry,
-    noisy: &'static [&'static str],
-}
-
-impl Subscriber for Events {
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        let is_noisy = self.noisy.iter().any(|name| metadata.target().starts_with(name));
-        let least = if is_noisy { Level::ERROR } else { Level::INFO };
-        metadata.is_event() && *metadata.level() <= least
-    }
-
-    fn max_level_hint(&self) -> Option<LevelFilter> {
-        Some(LevelFilter::INFO)
-    }
-
-    fn event(&self, event: &Event<'_>) {
-        let metadata = event.metadata();
-        let mut line = Fields(serde_json::Map::new());
-        line.put("timestamp", Timestamp::now().to_string());
-        line.put("level", metadata.level().as_str());
-        line.put("target", metadata.target());
-        event.record(&mut line);
-        self.telemetry.write_json(&line.0);
-    }
-
-    // No span is enabled, so none comes here.
-    fn new_span(&self, _: &Attributes<'_>) -> Id {
-        Id::from_u64(1)
-    }
-    fn record(&self, _: &Id, _: &Record<'_>) {}
-    fn record_follows_from(&self, _: &Id, _: &Id) {}
-    fn enter(&self, _: &Id) {}
-    fn exit(&self, _: &Id) {}
-}
-
-/// An event's fields as members.
-struct Fields(serde_json::Map<String, Value>);
-
-impl Fields {
-    fn put(&mut self, name: &str, value: impl Into<Value>) {
-        self.0.insert(name.to_owned(), value.into());
-    }
-}
-
-impl Visit for Fields {
-    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.put(field.name(), format!("{value:?}"));
-    }
-    fn record_str(&mut self, field: &Field, value: &str) {
-        self.put(field.name(), value);
-    }
-    fn record_i64(&mut self, field: &Field, value: i64) {
-        self.put(field.name(), value);
-    }
-    fn record_u64(&mut self, field: &Field, value: u64) {
-        self.put(field.name(), value);
-    }
-    fn record_f64(&mut self, field: &Field, value: f64) {
-        self.put(field.name(), value);
-    }
-    fn record_bool(&mut self, field: &Field, value: bool) {
-        self.put(field.name(), value);
-    }
 }

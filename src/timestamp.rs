@@ -1,4 +1,4 @@
-//! A moment in milliseconds, as the contract writes it and as senders write it.
+//! A moment in milliseconds: printed as the contract demands, and read in every form that senders use.
 
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -9,26 +9,25 @@ use time::format_description::well_known::{Iso8601, Rfc3339};
 
 /// Milliseconds since the Unix epoch, UTC.
 ///
-/// It prints as RFC 3339 with milliseconds (`2026-01-21T12:00:00.000Z`), 24 characters wide for
-/// the years 0 to 9999, so that printed times sort as the moments do. It is also what caches are
-/// aged by: a Lambda environment is frozen between invocations, and a monotonic clock does not
-/// count the time it was frozen for.
+/// It prints as RFC 3339 with milliseconds (`2026-01-21T12:00:00.000Z`). The text has 24 characters for the years 0 to
+/// 9999, so printed times sort as the moments do. Caches measure their age with it, too: Lambda freezes an environment
+/// between invocations, and a monotonic clock does not count that time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(i64);
 
-/// The years 0 to 9999 in UTC: an offset may lead out of them.
+/// The years 0 to 9999 in UTC. A time with an offset may lie outside of them.
 const SORTABLE_MS: RangeInclusive<i64> = -62_167_219_200_000..=253_402_300_799_999;
 
 /// A day in milliseconds.
 const DAY_MS: i64 = 86_400_000;
 
 impl Timestamp {
-    /// The clock's reading. Only the edges of the program ask for it; all else takes it as an argument.
+    /// Reads the clock. Only the edges of the program call this; all other code gets the time as an argument.
     pub fn now() -> Self {
         SystemTime::now().into()
     }
 
-    /// The moment so many milliseconds after the epoch.
+    /// The moment that is `millis` milliseconds after the epoch.
     pub const fn from_millis(millis: i64) -> Self {
         Self(millis)
     }
@@ -38,28 +37,28 @@ impl Timestamp {
         self.0
     }
 
-    /// Whole seconds since the epoch, rounded up: a record must not expire before its time.
+    /// Whole seconds since the epoch, rounded up, so that a record does not expire early.
     pub const fn as_seconds_rounded_up(self) -> i64 {
         self.0.div_euclid(1000) + (self.0.rem_euclid(1000) != 0) as i64
     }
 
-    /// This moment and so many days.
+    /// The moment `days` days later.
     pub const fn plus_days(self, days: u32) -> Self {
         Self(self.0.saturating_add(days as i64 * DAY_MS))
     }
 
-    /// This moment less so many days.
+    /// The moment `days` days earlier.
     pub const fn minus_days(self, days: u32) -> Self {
         Self(self.0.saturating_sub(days as i64 * DAY_MS))
     }
 
-    /// This moment and so long.
+    /// The moment `duration` later.
     pub fn plus(self, duration: Duration) -> Self {
         let millis = i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
         Self(self.0.saturating_add(millis))
     }
 
-    /// The time since `earlier`; none where that is later than this.
+    /// The time since `earlier`. `None` if `earlier` is later than this moment.
     pub fn since(self, earlier: Self) -> Option<Duration> {
         u64::try_from(self.0.checked_sub(earlier.0)?)
             .ok()
@@ -68,12 +67,11 @@ impl Timestamp {
 
     /// Reads a time in RFC 3339 or another form of ISO 8601, of the years 0 to 9999 in UTC.
     ///
-    /// A blank in place of the `T` is taken, as RFC 3339 allows, and so are blanks around it. A time
-    /// without an offset names no moment; [`Parsed::WithoutOffset`] holds it as if it were UTC, for
-    /// the caller to judge.
+    /// A blank may stand for the `T`, as RFC 3339 allows, and blanks may stand around the time. A time without an offset
+    /// names no moment: [`Parsed::WithoutOffset`] reads it as UTC, and the caller decides.
     pub fn parse(text: &str) -> Option<Parsed> {
         let text = text.trim();
-        // Longer than any time with nanoseconds and an offset: not worth a copy.
+        // No time with nanoseconds and an offset is this long.
         if text.len() > 40 || !text.is_ascii() {
             return None;
         }
@@ -87,7 +85,7 @@ impl Timestamp {
 }
 
 fn moment(text: &str) -> Option<Timestamp> {
-    // The one reads fractions digit by digit, and the other one by way of a float.
+    // The first format reads fractions exactly; the second one reads them through a float.
     let moment = OffsetDateTime::parse(text, &Rfc3339)
         .or_else(|_| OffsetDateTime::parse(text, &Iso8601::PARSING))
         .ok()?;
@@ -95,7 +93,7 @@ fn moment(text: &str) -> Option<Timestamp> {
     SORTABLE_MS.contains(&millis).then_some(Timestamp(millis))
 }
 
-/// What [`Timestamp::parse`] read.
+/// The result of [`Timestamp::parse`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Parsed {
     /// A moment.
@@ -118,7 +116,7 @@ impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (seconds, millis) = (self.0.div_euclid(1000), self.0.rem_euclid(1000));
         let Ok(t) = OffsetDateTime::from_unix_timestamp(seconds) else {
-            // Past the year 9999: no sender's time gets here, since `parse` refuses it.
+            // This is past the year 9999. No sender's time gets here, since `parse` does not read it.
             return write!(f, "{seconds}.{millis:03}");
         };
         let (year, month, day) = t.to_calendar_date();
@@ -167,9 +165,9 @@ mod tests {
     }
 
     #[test]
-    fn a_time_without_an_offset_is_told_apart() {
+    fn a_time_without_an_offset_is_marked() {
         let Some(Parsed::WithoutOffset(t)) = Timestamp::parse("2026-01-21T12:00:00") else {
-            panic!("not told apart");
+            panic!("the time is not marked");
         };
         assert_eq!(t.to_string(), "2026-01-21T12:00:00.000Z");
         assert_eq!(
@@ -179,14 +177,14 @@ mod tests {
     }
 
     #[test]
-    fn the_first_and_the_last_moment_print_as_wide_as_all_others() {
+    fn the_first_and_the_last_moment_print_with_the_usual_width() {
         for text in ["0000-01-01T00:00:00.000Z", "9999-12-31T23:59:59.999Z"] {
             assert_eq!(moment(text), text);
         }
     }
 
     #[test]
-    fn digits_alone_are_no_time() {
+    fn digits_alone_are_not_a_time() {
         for number in (0..4_000_000_000_i64).step_by(999_983) {
             for text in [number.to_string(), (number * 1000).to_string()] {
                 assert_eq!(Timestamp::parse(&text), None, "{text}");
@@ -195,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn what_names_no_moment_is_none() {
+    fn a_text_that_names_no_moment_is_not_read() {
         for text in [
             "",
             "now",

@@ -10,7 +10,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use sonotheia_webhook::app::App;
 use sonotheia_webhook::config::{Config, SecretSource};
-use sonotheia_webhook::local::{self, DynamoDb};
+use emulators::{DynamoDb};
 use sonotheia_webhook::secrets::Secrets;
 use sonotheia_webhook::signature::Secret;
 use sonotheia_webhook::store::Store;
@@ -50,7 +50,7 @@ impl Receiver {
     async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a loopback port");
         let dynamodb = DynamoDb::start(listener, None).expect("an embedded DynamoDB");
-        let store = Store::new(aws::dynamodb(&local::sdk_config(dynamodb.endpoint())), TABLE);
+        let store = Store::new(aws::dynamodb(&emulators::sdk_config(dynamodb.endpoint())), TABLE);
         store.create_table().await.expect("a table");
         let app = Arc::new(App {
             store,
@@ -59,7 +59,7 @@ impl Receiver {
             telemetry: Telemetry::new(std::io::sink()),
         });
         Self {
-            router: http::router(app.clone()),
+            router: router(app.clone()),
             app,
             _dynamodb: dynamodb,
         }

@@ -2,7 +2,7 @@
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use sonotheia_webhook::event;
-use sonotheia_webhook::samples::{self, Envelope};
+use emulators::sample_events::{self, Envelope};
 use sonotheia_webhook::timestamp::Timestamp;
 
 use crate::support::*;
@@ -26,7 +26,7 @@ async fn a_record_is_the_body_once_and_less_than_400_bytes_beside_it() {
         for envelope in [Envelope::Guide, Envelope::Schema] {
             let receiver = Receiver::start().await;
             let (id, session) = ("a1b2c3d4-0000-4000-8000-000000000001", "session-0000-0000-0001");
-            let sample = samples::event(name, envelope, id, session, Timestamp::now()).expect(name);
+            let sample = sample_events::event(name, envelope, id, session, Timestamp::now()).expect(name);
             let body = sample.to_string();
             receiver.deliver(&body).await.received(false);
             let items = receiver.items().await;

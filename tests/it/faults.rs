@@ -11,7 +11,7 @@ use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use sonotheia_webhook::app::App;
 use sonotheia_webhook::config::{Config, SecretSource};
 use sonotheia_webhook::http;
-use sonotheia_webhook::local::{self, SecretsManager};
+use emulators::{SecretsManager};
 use sonotheia_webhook::telemetry::Telemetry;
 
 use crate::support::*;
@@ -142,12 +142,12 @@ impl HttpConnector for Panics {
 async fn a_panic_is_a_defect_of_ours_and_still_an_answer() {
     let mut receiver = Receiver::start().await;
     let panics = http_client_fn(|_, _| SharedHttpConnector::new(Panics));
-    let sdk = local::sdk_config("http://127.0.0.1:9")
+    let sdk = emulators::sdk_config("http://127.0.0.1:9")
         .into_builder()
         .http_client(panics)
         .build();
     let app = App::new(config(), &sdk, Telemetry::new(receiver.log.clone())).unwrap();
-    receiver.router = http::router(app);
+    receiver.router = router(app);
     let body = deepfake("event-1", "s", 0.5).to_string();
     let answer = receiver.deliver(&body).await.expect(500, "internal");
     assert!(

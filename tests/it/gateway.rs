@@ -4,7 +4,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use lambda_http::lambda_runtime::{Context, LambdaEvent};
 use serde_json::{Value, json};
-use sonotheia_webhook::gateway::Gateway;
+use sonotheia_webhook::lambda::Handler;
 use tower::Service;
 
 use crate::support::*;
@@ -19,7 +19,7 @@ const FRONTS: [(&str, &str); 5] = [
 
 /// Invokes the handler with an event and reads its reply as the front would.
 async fn invoke(receiver: &Receiver, event: &Value) -> (u16, Value, Value) {
-    let mut gateway = Gateway::new(receiver.app.clone());
+    let mut gateway = Handler::new(receiver.app.clone());
     let payload = serde_json::from_str(&event.to_string()).expect("any JSON is a payload");
     let mut context = Context::default();
     context.request_id = "8476a536-e9f4-11e8-9739-2dfe598c3fcd".into();

@@ -398,7 +398,7 @@ async fn a_record_is_readable_right_after_its_answer_whatever_replica_is_asked()
 #[tokio::test]
 async fn a_record_that_is_not_ours_is_left_out_of_lists_and_told_of() {
     let receiver = Receiver::start().await;
-    let _logged = tracing::subscriber::set_default(receiver.app.telemetry.subscriber(local::NOISY));
+    let _logged = tracing::subscriber::set_default(receiver.app.telemetry.subscriber(local::ERRORS_ONLY));
     for i in 0..3 {
         receiver
             .deliver(plain(&format!("event-{i}"), "t", "s").to_string())

@@ -6,7 +6,7 @@ use aws_sdk_secretsmanager::operation::put_secret_value::builders::PutSecretValu
 use aws_sdk_secretsmanager::primitives::Blob;
 use sonotheia_webhook::aws;
 use sonotheia_webhook::config::{Config, SecretSource};
-use sonotheia_webhook::local::{self, Fault, SecretsManager};
+use emulators::{Fault, SecretsManager};
 use sonotheia_webhook::secrets::{Secrets, SecretsError, Stage};
 use sonotheia_webhook::signature::Secret;
 use sonotheia_webhook::telemetry::Telemetry;
@@ -28,7 +28,7 @@ impl Rotation {
     /// A Secrets Manager that holds `secret`, and a cold cache in front of it.
     async fn start(secret: &str) -> Self {
         let manager = SecretsManager::start(loopback().await).unwrap();
-        let sdk = local::sdk_config(manager.endpoint());
+        let sdk = emulators::sdk_config(manager.endpoint());
         let client = aws_sdk_secretsmanager::Client::new(&sdk);
         client
             .create_secret()
@@ -96,7 +96,7 @@ impl Rotation {
 }
 
 fn cold_cache(endpoint: &str) -> Secrets {
-    let client = aws::secrets_manager(&local::sdk_config(endpoint));
+    let client = aws::secrets_manager(&emulators::sdk_config(endpoint));
     Secrets::managed(client, ID, Duration::from_secs(CACHE as u64))
 }
 
@@ -387,7 +387,7 @@ async fn without_any_secret_it_is_unavailable_and_recovers() {
         Fault::Hang(Duration::from_secs(20)),
     ] {
         let manager = SecretsManager::start(loopback().await).unwrap();
-        let client = aws_sdk_secretsmanager::Client::new(&local::sdk_config(manager.endpoint()));
+        let client = aws_sdk_secretsmanager::Client::new(&emulators::sdk_config(manager.endpoint()));
         client
             .create_secret()
             .name(ID)

@@ -1,0 +1,78 @@
+//! The command `sonotheia`: the receiver on a laptop, signed deliveries, and the tools to operate a deployment (contract,
+//! section 6).
+//!
+//! Each command has a file of its own, grouped by its user: [`local`], [`sender`], [`records`], [`operate`]. Bad usage ends
+//! with status 2. A failure ends with status 1 and a line that says what happened and what to do.
+
+#![forbid(unsafe_code)]
+
+mod args;
+mod client;
+mod failure;
+mod inspector;
+mod local;
+mod manual;
+mod operate;
+mod records;
+mod secret;
+mod sender;
+mod show;
+mod table;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use local::{backends, serve};
+use operate::{doctor, reconcile, redrive, register};
+use records::{results, tail};
+use sender::{send, sign};
+
+#[derive(Parser)]
+#[command(
+    bin_name = "cargo sonotheia",
+    version,
+    about = "The Sonotheia webhook receiver on a laptop, and a look at one that is deployed"
+)]
+enum Command {
+    Serve(serve::Serve),
+    Send(send::Send),
+    Backends(backends::Backends),
+    Sign(sign::Sign),
+    Verify(sign::Verify),
+    Results(results::Results),
+    Event(results::ShowEvent),
+    Tail(tail::Tail),
+    Redrive(redrive::Redrive),
+    Reconcile(reconcile::Reconcile),
+    Register(register::Register),
+    Doctor(doctor::Doctor),
+    Completions(manual::Completions),
+    Man(manual::Man),
+}
+
+fn main() -> ExitCode {
+    let done = match Command::parse() {
+        Command::Serve(serve) => serve.run(),
+        Command::Send(send) => send.run(),
+        Command::Backends(backends) => backends.run(),
+        Command::Sign(sign) => sign.run(),
+        Command::Verify(verify) => verify.run(),
+        Command::Results(results) => results.run(),
+        Command::Event(event) => event.run(),
+        Command::Tail(tail) => tail.run(),
+        Command::Redrive(redrive) => redrive.run(),
+        Command::Reconcile(reconcile) => reconcile.run(),
+        Command::Register(register) => register.run(),
+        Command::Doctor(doctor) => doctor.run(),
+        Command::Completions(completions) => completions.run(),
+        Command::Man(man) => man.run(),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            failure.report();
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! `tail`: the newest records, oldest first, and those that come.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use clap::Args;
+use clap::builder::PossibleValuesParser;
+use sonotheia_webhook::timestamp::Timestamp;
+
+use crate::args::{note, print};
+use crate::failure::Failure;
+use crate::records::reads::{Found, Listing, Place, Query, Reader, time};
+use crate::records::results::document;
+use crate::show::{Row, Table};
+
+/// How far behind the newest one a record may still appear: it is dated when its delivery begins, the
+/// write has some seconds, and the index follows the table.
+const LATE: Duration = Duration::from_secs(60);
+
+/// How many times in a row the receiver may fail to answer.
+const MAX_FAILURES: u32 = 5;
+
+/// Show the newest records, and with --follow those that come
+#[derive(Args)]
+pub struct Tail {
+    #[command(flatten)]
+    place: Place,
+    /// How many to begin with
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(0..=10_000))]
+    lines: u32,
+    /// Go on with those that come, until Ctrl-C
+    #[arg(short, long)]
+    follow: bool,
+    /// Seconds between two looks
+    #[arg(long, value_name = "SECONDS", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=3600), requires = "follow")]
+    interval: u16,
+    /// Only this type
+    #[arg(long = "type", value_name = "TYPE")]
+    event_type: Option<String>,
+    /// Only accepted or only rejected ones
+    #[arg(long, value_parser = PossibleValuesParser::new(["accepted", "rejected"]))]
+    outcome: Option<String>,
+    /// Only alerts
+    #[arg(long)]
+    alerts: bool,
+    /// One JSON document; with --follow a line a record
+    #[arg(long)]
+    json: bool,
+}
+
+impl Tail {
+    /// Prints until there are no more, or with `--follow` until it is told to end.
+    #[tokio::main(flavor = "current_thread")]
+    pub async fn run(self) -> Result<(), Failure> {
+        let reader = self.place.open().await?;
+        let query = Query {
+            event_type: self.event_type.clone(),
+            outcome: self.outcome.clone(),
+            alerts: self.alerts,
+            ..Query::default()
+        };
+        // Before the first records are asked for: what comes in between is new, and not forgotten.
+        let seen = if self.follow {
+            Some(Seen::begin(&reader).await?)
+        } else {
+            None
+        };
+        let mut listing = match self.lines {
+            0 => Listing::default(),
+            lines => reader.list(&query, lines as usize).await?,
+        };
+        listing.found.reverse();
+        if self.json && !self.follow {
+            return print(&document(&listing)?);
+        }
+        let mut out = Out {
+            json: self.json,
+            table: Table::of(listing.found.iter().map(|found| &found.row)),
+        };
+        out.begin()?;
+        for found in &listing.found {
+            out.record(found)?;
+        }
+        match seen {
+            Some(mut seen) => {
+                for found in &listing.found {
+                    seen.is_new(&found.row);
+                }
+                self.follow(&reader, seen, out).await
+            }
+            None => Ok(()),
+        }
+    }
+
+    async fn follow(&self, reader: &Reader, mut seen: Seen, mut out: Out) -> Result<(), Failure> {
+        let interval = Duration::from_secs(self.interval.into());
+        let mut failures = 0;
+        loop {
+            tokio::time::sleep(interval).await;
+            match seen.since(reader).await {
+                Ok(listing) => {
+                    failures = 0;
+                    for found in listing.found.iter().rev() {
+                        if seen.is_new(&found.row) && self.wants(&found.row) {
+                            out.record(found)?;
+                        }
+                    }
+                    seen.forget();
+                }
+                Err(failure) => {
+                    failures += 1;
+                    if failures == MAX_FAILURES {
+                        return Err(failure);
+                    }
+                    note(&format!("no records for now: {failure}"));
+                }
+            }
+        }
+    }
+
+    /// What a listing's query says, said of one record. A look at what is new asks for everything, so
+    /// that it begins where the newest record of any kind is.
+    fn wants(&self, row: &Row) -> bool {
+        let is = |wanted: &Option<String>, is: Option<&str>| {
+            wanted.as_deref().is_none_or(|wanted| is == Some(wanted))
+        };
+        is(&self.event_type, row.event_type.as_deref())
+            && is(&self.outcome, Some(&row.outcome))
+            && (!self.alerts || row.alert.is_some())
+    }
+}
+
+/// Lines, for people or programs.
+struct Out {
+    json: bool,
+    table: Table,
+}
+
+impl Out {
+    fn begin(&self) -> Result<(), Failure> {
+        if self.json {
+            Ok(())
+        } else {
+            print(&self.table.head())
+        }
+    }
+
+    fn record(&mut self, found: &Found) -> Result<(), Failure> {
+        if self.json {
+            print(&format!("{}\n", found.raw.get()))
+        } else {
+            print(&self.table.row(&found.row))
+        }
+    }
+}
+
+/// The records of the last while, by which one that appears late is told from one that was shown.
+struct Seen {
+    newest: Timestamp,
+    shown: HashMap<String, Timestamp>,
+}
+
+impl Seen {
+    /// All there is of the last while. The receiver's clock counts, and not that of this machine.
+    async fn begin(reader: &Reader) -> Result<Self, Failure> {
+        let mut seen = Self {
+            newest: Timestamp::now().minus_days(1),
+            shown: HashMap::new(),
+        };
+        for found in reader.list(&Query::default(), 1).await?.found {
+            seen.is_new(&found.row);
+        }
+        for found in seen.since(reader).await?.found {
+            seen.is_new(&found.row);
+        }
+        Ok(seen)
+    }
+
+    /// Everything from where the next look begins.
+    async fn since(&self, reader: &Reader) -> Result<Listing, Failure> {
+        let query = Query {
+            from: Some(self.from()),
+            ..Query::default()
+        };
+        reader.list(&query, usize::MAX).await
+    }
+
+    fn from(&self) -> Timestamp {
+        Timestamp::from_millis(self.newest.as_millis() - LATE.as_millis() as i64)
+    }
+
+    fn is_new(&mut self, row: &Row) -> bool {
+        let received = time(&row.received_at).unwrap_or(self.newest);
+        self.newest = self.newest.max(received);
+        self.shown.insert(row.event_id.clone(), received).is_none()
+    }
+
+    fn forget(&mut self) {
+        let from = self.from();
+        self.shown.retain(|_, received| *received >= from);
+    }
+}

@@ -1,0 +1,7 @@
+//! Tools for tests, chaos, measure and fuzz.
+
+#![forbid(unsafe_code)]
+
+mod receiver;
+
+pub use receiver::*;

@@ -1,0 +1,49 @@
+//! Every time limit of a delivery, in one place (contract, section 2: an answer within 4.5 s).
+//!
+//! | Limit | Time | Part of |
+//! |---|---|---|
+//! | sender waits | 5 s | |
+//! | [`REQUEST`] | 4.2 s | the sender's time |
+//! | [`PREFETCH`] | 0.6 s | the start of the process |
+//! | [`DYNAMODB`] | 2.5 s in all, 1.2 s for each of 3 attempts | the request |
+//! | [`SECRETS_MANAGER`] | 1.5 s in all, 1 s for each of 2 attempts | the request |
+
+use std::time::Duration;
+
+/// The longest time from the first byte of a request to its answer.
+pub const REQUEST: Duration = Duration::from_millis(4200);
+
+/// The longest time that the start of the process spends on fetching ahead.
+pub const PREFETCH: Duration = Duration::from_millis(600);
+
+/// The longest time for a TCP connection. The time for TLS counts towards the attempt.
+pub const CONNECT: Duration = Duration::from_millis(700);
+
+/// How long a call to AWS may take. (The SDK's defaults limit neither an attempt nor an operation.)
+#[derive(Clone, Copy, Debug)]
+pub struct Call {
+    /// The limit of one attempt.
+    pub attempt: Duration,
+    /// The limit of all attempts together.
+    pub operation: Duration,
+    /// The number of attempts.
+    pub attempts: u32,
+}
+
+/// A call to DynamoDB.
+pub const DYNAMODB: Call = Call {
+    attempt: Duration::from_millis(1200),
+    operation: Duration::from_millis(2500),
+    attempts: 3,
+};
+
+/// A call to Secrets Manager. It leaves time for the write.
+pub const SECRETS_MANAGER: Call = Call {
+    attempt: Duration::from_millis(1000),
+    operation: Duration::from_millis(1500),
+    attempts: 2,
+};
+
+/// The longest time between the judgement of a delivery and its write. It is longer than [`REQUEST`], after which the
+/// request ends.
+pub const WRITE: Duration = Duration::from_secs(5);

@@ -1,0 +1,112 @@
+//! The routes, and the parts that all answers share: the request id, the headers and the log line.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{HeaderValue, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Extension, Router};
+use futures_util::FutureExt;
+use serde::Serialize;
+
+use crate::app::App;
+use crate::error::{HttpError, json};
+use crate::telemetry::{DeliveryLog, Invocation, Line};
+use crate::timestamp::Timestamp;
+use crate::{results, webhook};
+
+/// The receiver as a service: the contract's routes, and nothing else.
+///
+/// A front that knows the [`Invocation`] puts it into the request's extensions. Otherwise the router makes one.
+pub fn router(app: Arc<App>) -> Router {
+    Router::new()
+        .route("/webhook", post(webhook::post))
+        .route("/health", get(health))
+        .route("/results", get(results::all))
+        .route("/results/{session_id}", get(results::session))
+        .route("/events/{event_id}", get(results::event))
+        .method_not_allowed_fallback(method_not_allowed)
+        .fallback(not_found)
+        .layer(middleware::from_fn_with_state(app.clone(), edge))
+        .with_state(app)
+}
+
+/// `GET /health`: this process runs. It calls no other service.
+async fn health(Extension(invocation): Extension<Invocation>) -> Response {
+    #[derive(Serialize)]
+    struct Health {
+        status: &'static str,
+        version: &'static str,
+        timestamp: String,
+    }
+    let health = Health {
+        status: "ok",
+        version: env!("CARGO_PKG_VERSION"),
+        timestamp: Timestamp::now().to_string(),
+    };
+    json(&health).map_or_else(
+        |error| error.into_response(&invocation),
+        IntoResponse::into_response,
+    )
+}
+
+async fn not_found(Extension(invocation): Extension<Invocation>) -> Response {
+    HttpError::NotFound { what: "such path" }.into_response(&invocation)
+}
+
+async fn method_not_allowed(Extension(invocation): Extension<Invocation>) -> Response {
+    HttpError::MethodNotAllowed.into_response(&invocation)
+}
+
+/// Wraps every request. A panic is a defect of the receiver, and the sender still gets an answer.
+async fn edge(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
+    let begun = Instant::now();
+    let received_at = Timestamp::now();
+    let cold_start = app.telemetry.is_cold_start();
+    let invocation = request
+        .extensions_mut()
+        .get_or_insert_with(|| Invocation {
+            request_id: random_id(),
+            xray_trace_id: None,
+        })
+        .clone();
+    let method = request.method().clone();
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let route = route.as_ref().map_or("(no route)", MatchedPath::as_str);
+
+    let mut response = match AssertUnwindSafe(next.run(request)).catch_unwind().await {
+        Ok(response) => response,
+        Err(_) => HttpError::Internal("a panic; the log has its place".into()).into_response(&invocation),
+    };
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if let Ok(id) = HeaderValue::from_str(&invocation.request_id) {
+        headers.insert("x-request-id", id);
+    }
+    app.telemetry.write(&Line {
+        service: &app.config.service_name,
+        received_at,
+        invocation: &invocation,
+        method: method.as_str(),
+        route,
+        status: response.status().as_u16(),
+        duration: begun.elapsed(),
+        delivery: response.extensions().get::<DeliveryLog>(),
+        cold_start,
+    });
+    response
+}
+
+/// An id for a request whose front has no id. It is empty if the operating system has no random bytes: the request then
+/// gets an answer without an id.
+fn random_id() -> String {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes)
+        .map(|()| hex::encode(bytes))
+        .unwrap_or_default()
+}

@@ -1,0 +1,242 @@
+//! The bounded reads: a page of a session, and a page of a shard (contract, section 3).
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
+use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes};
+
+use super::record::{Item, Outcome, Record, text};
+use super::schema::{BY_SESSION, BY_TIME, EVENT_ID, RECEIVED_AT, SESSION_ID, SHARD, TYPE, shard_name};
+use super::{Store, StoreError};
+use crate::timestamp::Timestamp;
+
+const BATCH_GET: &str = "BatchGetItem";
+
+/// The place in an index where a page ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Position {
+    /// The last record's time of receipt, as stored.
+    pub received_at: String,
+    /// The last record's key.
+    pub event_id: String,
+}
+
+/// A page of an index, newest first.
+#[derive(Debug)]
+pub struct Page {
+    /// The records.
+    pub records: Vec<Record>,
+    /// The place where the next page starts. `None` at the end.
+    pub next: Option<Position>,
+}
+
+/// The records that a query over all of them should return.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// Only this type.
+    pub event_type: Option<String>,
+    /// Only this outcome.
+    pub outcome: Option<Outcome>,
+    /// Received at or after.
+    pub from: Option<Timestamp>,
+    /// Received at or before.
+    pub to: Option<Timestamp>,
+}
+
+impl Filter {
+    /// The bounds of the attribute `received_at`, both inclusive.
+    pub fn bounds(&self) -> (String, String) {
+        let bound =
+            |time: Option<Timestamp>, open: &str| time.map_or(open.to_owned(), |time| time.to_string());
+        (bound(self.from, "0"), bound(self.to, "9999-12-31T23:59:59.999Z"))
+    }
+}
+
+impl Store {
+    /// Returns a page of a session's records with their bodies, newest first, without the records that expired before
+    /// `now`.
+    ///
+    /// The page ends early before its bodies pass `max_bytes`.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn by_session(
+        &self,
+        session_id: &str,
+        limit: u8,
+        start: Option<Position>,
+        now: Timestamp,
+        max_bytes: usize,
+    ) -> Result<Page, StoreError> {
+        let session = AttributeValue::S(session_id.to_owned());
+        let start = start.map(|position| position.into_key(SESSION_ID, session.clone()));
+        let query = self
+            .newest_first(BY_SESSION, limit, start, now)
+            .key_condition_expression("session_id = :session")
+            .filter_expression("expires_at > :now")
+            .expression_attribute_values(":session", session);
+        let (items, next) = run(query).await?;
+        let places: Vec<_> = items.iter().map(Position::try_from).collect::<Result<_, _>>()?;
+
+        let mut bodies = self.batch_get(&places).await?;
+        let mut page = Page {
+            records: Vec::new(),
+            next,
+        };
+        let mut bytes = 0;
+        for (i, Position { event_id, .. }) in places.iter().enumerate() {
+            let record = bodies.found.remove(event_id);
+            bytes += record.as_ref().and_then(|r| r.body.as_ref()).map_or(0, Vec::len);
+            let too_much = bytes > max_bytes && !page.records.is_empty();
+            if too_much || bodies.unprocessed.contains(event_id) {
+                let last = i.checked_sub(1).and_then(|i| places.get(i));
+                let last = last.ok_or_else(|| StoreError::Unavailable {
+                    operation: BATCH_GET,
+                    source: "no key was processed".into(),
+                })?;
+                page.next = Some(last.clone());
+                break;
+            }
+            // DynamoDB may have deleted a record that the index still lists, and other programs may have written one.
+            page.records.extend(record);
+        }
+        Ok(page)
+    }
+
+    /// Returns a page of a shard's records without their bodies, newest first, without the records that expired before
+    /// `now`.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn by_time(
+        &self,
+        shard: u8,
+        filter: &Filter,
+        limit: u8,
+        start: Option<Position>,
+        now: Timestamp,
+    ) -> Result<Page, StoreError> {
+        let shard = AttributeValue::S(shard_name(shard));
+        let start = start.map(|position| position.into_key(SHARD, shard.clone()));
+        let (from, to) = filter.bounds();
+        let mut conditions = vec!["expires_at > :now"];
+        let mut query = self
+            .newest_first(BY_TIME, limit, start, now)
+            .key_condition_expression("#shard = :shard AND received_at BETWEEN :from AND :to")
+            .expression_attribute_names("#shard", SHARD)
+            .expression_attribute_values(":shard", shard)
+            .expression_attribute_values(":from", AttributeValue::S(from))
+            .expression_attribute_values(":to", AttributeValue::S(to));
+        if let Some(event_type) = &filter.event_type {
+            conditions.push("#type = :type");
+            query = query
+                .expression_attribute_names("#type", TYPE)
+                .expression_attribute_values(":type", AttributeValue::S(event_type.clone()));
+        }
+        if let Some(outcome) = filter.outcome {
+            conditions.push("outcome = :outcome");
+            query =
+                query.expression_attribute_values(":outcome", AttributeValue::S(outcome.as_str().to_owned()));
+        }
+        let query = query.filter_expression(conditions.join(" AND "));
+        let (items, next) = run(query).await?;
+        let records = items.into_iter().filter_map(own_record).collect();
+        Ok(Page { records, next })
+    }
+
+    fn newest_first(
+        &self,
+        index: &str,
+        limit: u8,
+        start: Option<HashMap<String, AttributeValue>>,
+        now: Timestamp,
+    ) -> QueryFluentBuilder {
+        let now = AttributeValue::N(now.as_seconds_rounded_up().to_string());
+        self.client
+            .query()
+            .table_name(&self.table)
+            .index_name(index)
+            .limit(limit.into())
+            .scan_index_forward(false)
+            .set_exclusive_start_key(start)
+            .expression_attribute_values(":now", now)
+    }
+
+    async fn batch_get(&self, places: &[Position]) -> Result<Batch, StoreError> {
+        // With an eventually consistent read, a replica that lags behind the index would make the page skip records.
+        let mut keys = KeysAndAttributes::builder().consistent_read(true);
+        for Position { event_id, .. } in places {
+            let id = AttributeValue::S(event_id.clone());
+            keys = keys.keys(HashMap::from([(EVENT_ID.to_owned(), id)]));
+        }
+        let Ok(keys) = keys.build() else {
+            return Ok(Batch::default());
+        };
+        let request = self.client.batch_get_item().request_items(&self.table, keys);
+        let output = request.send().await.map_err(StoreError::of(BATCH_GET))?;
+
+        let mut batch = Batch::default();
+        for item in output
+            .responses
+            .into_iter()
+            .flatten()
+            .flat_map(|(_, items)| items)
+        {
+            if let Some(record) = own_record(item) {
+                batch.found.insert(record.event_id.clone(), record);
+            }
+        }
+        for left in output
+            .unprocessed_keys
+            .into_iter()
+            .flatten()
+            .flat_map(|(_, left)| left.keys)
+        {
+            batch.unprocessed.push(text(&left, EVENT_ID)?.to_owned());
+        }
+        Ok(batch)
+    }
+}
+
+/// The answer to a `BatchGetItem`.
+#[derive(Default)]
+struct Batch {
+    found: HashMap<String, Record>,
+    unprocessed: Vec<String>,
+}
+
+/// Runs a query: the items of its page, and the place where the next page starts.
+async fn run(query: QueryFluentBuilder) -> Result<(Vec<Item>, Option<Position>), StoreError> {
+    let output = query.send().await.map_err(StoreError::of("Query"))?;
+    let next = output.last_evaluated_key().map(Position::try_from).transpose()?;
+    Ok((output.items.unwrap_or_default(), next))
+}
+
+/// Reads an item of a list. The list leaves out an item that this program did not write, and the log names it.
+fn own_record(item: Item) -> Option<Record> {
+    let event_id = text(&item, EVENT_ID).map(str::to_owned).unwrap_or_default();
+    Record::try_from(item)
+        .inspect_err(|error| tracing::warn!(event_id, %error, "a list leaves out an item that is not a record of this receiver"))
+        .ok()
+}
+
+impl Position {
+    fn into_key(self, partition_key: &str, partition: AttributeValue) -> Item {
+        HashMap::from([
+            (partition_key.to_owned(), partition),
+            (RECEIVED_AT.to_owned(), AttributeValue::S(self.received_at)),
+            (EVENT_ID.to_owned(), AttributeValue::S(self.event_id)),
+        ])
+    }
+}
+
+impl TryFrom<&Item> for Position {
+    type Error = StoreError;
+
+    fn try_from(item: &Item) -> Result<Self, StoreError> {
+        Ok(Self {
+            received_at: text(item, RECEIVED_AT)?.to_owned(),
+            event_id: text(item, EVENT_ID)?.to_owned(),
+        })
+    }
+}
