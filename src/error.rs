@@ -29,10 +29,14 @@ pub enum HttpError {
         limit: usize,
     },
     /// The body's transfer encoding is broken, or the sender closed the connection.
-    #[error("the body could not be read to its end; send the request again with a correct Content-Length or chunks")]
+    #[error(
+        "the body could not be read to its end; send the request again with a correct Content-Length or chunks"
+    )]
     UnreadableBody(#[source] Box<dyn Error + Send + Sync>),
     /// The signature is missing, repeated, malformed or wrong. The text is the same for every cause.
-    #[error("X-Sonotheia-Signature must be the HMAC-SHA256 of the raw body in hex, keyed with the shared secret")]
+    #[error(
+        "X-Sonotheia-Signature must be the HMAC-SHA256 of the raw body in hex, keyed with the shared secret"
+    )]
     InvalidSignature,
     /// The body is signed and stored as rejected, but it is not an event.
     #[error("{0}")]
@@ -136,7 +140,9 @@ impl HttpError {
             _ => None,
         };
         if let Some((name, value)) = header {
-            response.headers_mut().insert(name, HeaderValue::from_static(value));
+            response
+                .headers_mut()
+                .insert(name, HeaderValue::from_static(value));
         }
         response
     }

@@ -164,7 +164,11 @@ impl<'a> Event<'a> {
             id,
             event_type,
             occurred_at: outer.or(inner),
-            time_path: if outer.is_some() { "timestamp" } else { "data.timestamp" },
+            time_path: if outer.is_some() {
+                "timestamp"
+            } else {
+                "data.timestamp"
+            },
             session_id,
             retention_days,
             problems: problems.into_vec(),
@@ -189,7 +193,12 @@ impl<'a> Payload<'a> {
         let envelope = std::str::from_utf8(body)
             .ok()
             .and_then(|text| Members::parse(text).ok());
-        let object = |name| envelope.as_ref()?.get(name).filter(|value| json::is_sound_object(value));
+        let object = |name| {
+            envelope
+                .as_ref()?
+                .get(name)
+                .filter(|value| json::is_sound_object(value))
+        };
         Self {
             data: object("data"),
             metadata: object("metadata"),
@@ -236,7 +245,8 @@ fn id<'a>(envelope: &Members<'a>) -> Result<Option<Cow<'a, str>>, InvalidEvent> 
         return Ok(None);
     };
     if value.starts_with("sha256:") || value.starts_with("rejected:") {
-        let message = "begins with `sha256:` or `rejected:`; the receiver reserves these prefixes for its own keys";
+        let message =
+            "begins with `sha256:` or `rejected:`; the receiver reserves these prefixes for its own keys";
         return Err(InvalidEvent::new(path, message));
     }
     Ok(Some(value))
@@ -249,7 +259,8 @@ fn data<'a>(envelope: &Members<'a>) -> Result<Members<'a>, InvalidEvent> {
     if json::kind(data) != Kind::Object {
         return Err(InvalidEvent::new("data", "is not an object"));
     }
-    Members::parse(data.get()).map_err(|_| InvalidEvent::new("data", "has a name with half of a surrogate pair"))
+    Members::parse(data.get())
+        .map_err(|_| InvalidEvent::new("data", "has a name with half of a surrogate pair"))
 }
 
 fn content_hash(event_type: &str, data: &Members<'_>) -> Result<[u8; 32], InvalidEvent> {

@@ -124,7 +124,9 @@ fn out_of_time(event: &Event<'_>, rules: &Rules, now: Timestamp) -> Option<Inges
         return Some(Ingested::Invalid(Problem::new(event.time_path, message)));
     }
     if time < now.minus_days(days).plus(rules.write_limit) {
-        let message = format!("is {time}, and the receiver accepts events of the last {days} days only (RETENTION_DAYS)");
+        let message = format!(
+            "is {time}, and the receiver accepts events of the last {days} days only (RETENTION_DAYS)"
+        );
         return Some(Ingested::TooOld(Problem::new(event.time_path, message)));
     }
     None

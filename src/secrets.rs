@@ -82,9 +82,7 @@ pub enum SecretsError {
         source: CallError,
     },
     /// The version holds bytes and no text.
-    #[error(
-        "the secret's {stage} version is binary; store a string, or a JSON object with `webhook_secret`"
-    )]
+    #[error("the secret's {stage} version is binary; store a string, or a JSON object with `webhook_secret`")]
     Binary {
         /// The version.
         stage: Stage,
@@ -105,7 +103,9 @@ pub enum SecretsError {
         source: EmptySecret,
     },
     /// The signature matches no known version, and the receiver cannot ask for newer ones now.
-    #[error("the signature matches no known version of the secret, and Secrets Manager is not available to ask for newer ones")]
+    #[error(
+        "the signature matches no known version of the secret, and Secrets Manager is not available to ask for newer ones"
+    )]
     Unknown,
 }
 

@@ -50,7 +50,10 @@ impl Problems {
         match envelope.get("metadata").map(json::check_object) {
             None | Some(Ok(())) => {}
             Some(Err(Flaw { path, message })) => {
-                self.note(format!("metadata{path}"), format!("{message}; reads leave it out"));
+                self.note(
+                    format!("metadata{path}"),
+                    format!("{message}; reads leave it out"),
+                );
             }
         }
     }
@@ -135,7 +138,10 @@ impl Problems {
             Some(id) if id.len() > MAX_SESSION_BYTES => "is longer than 1024 bytes",
             Some(id) => return Some(id),
         };
-        self.note(PATH, format!("{fault}; the record cannot be found by its session"));
+        self.note(
+            PATH,
+            format!("{fault}; the record cannot be found by its session"),
+        );
         None
     }
 
@@ -151,7 +157,10 @@ impl Problems {
             None => self.note(PATH, "is not a number"),
             Some(days) if days < 0.0 => self.note(PATH, "is negative"),
             Some(days) if days > MAX_RETENTION_DAYS => {
-                self.note(PATH, "is over 36500; the receiver keeps the record for 36500 days");
+                self.note(
+                    PATH,
+                    "is over 36500; the receiver keeps the record for 36500 days",
+                );
                 return Some(MAX_RETENTION_DAYS as u32);
             }
             Some(days) => return Some(days.ceil() as u32),

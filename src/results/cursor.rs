@@ -47,7 +47,11 @@ impl Shards {
 ///
 /// A shard with more records may have them right behind the end of its page. So the merged page holds no record that is
 /// older than the newest of these ends. It holds the whole page of the shard with that end, so each round makes progress.
-pub(super) fn merge(mut progress: Vec<Progress>, pages: Vec<Page>, limit: usize) -> (Vec<Record>, Option<Shards>) {
+pub(super) fn merge(
+    mut progress: Vec<Progress>,
+    pages: Vec<Page>,
+    limit: usize,
+) -> (Vec<Record>, Option<Shards>) {
     let ends = pages.iter().filter_map(|page| page.next.as_ref());
     let frontier = ends.map(|end| end.received_at.clone()).max();
 

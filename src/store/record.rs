@@ -8,8 +8,8 @@ use aws_sdk_dynamodb::types::AttributeValue;
 
 use super::StoreError;
 use super::schema::{
-    ALERT, BODY, CONTENT_HASH, DELIVERY_TOKEN, EVENT_ID, EXPIRES_AT, OCCURRED_AT, OUTCOME, PROBLEMS, REASON, RECEIVED_AT,
-    SESSION_ID, SHARD, SHARDS, TYPE, shard_name,
+    ALERT, BODY, CONTENT_HASH, DELIVERY_TOKEN, EVENT_ID, EXPIRES_AT, OCCURRED_AT, OUTCOME, PROBLEMS, REASON,
+    RECEIVED_AT, SESSION_ID, SHARD, SHARDS, TYPE, shard_name,
 };
 use crate::event::{Alert, Event, Problem};
 use crate::timestamp::Timestamp;

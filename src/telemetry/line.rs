@@ -121,7 +121,11 @@ impl Line<'_> {
     fn write_members<M: SerializeMap>(&self, line: &mut M) -> Result<(), M::Error> {
         let delivery = self.delivery;
         let claims = || delivery.into_iter().flat_map(|delivery| &delivery.claims);
-        let claimed = |key| claims().find(|(claim, _)| *claim == key).map(|(_, value)| cut(value));
+        let claimed = |key| {
+            claims()
+                .find(|(claim, _)| *claim == key)
+                .map(|(_, value)| cut(value))
+        };
         let event_id = delivery.and_then(|delivery| delivery.event_id.as_deref());
         let event_type = delivery.and_then(|delivery| delivery.event_type.as_deref());
 

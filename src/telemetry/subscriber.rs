@@ -31,7 +31,10 @@ impl JsonLines {
 
 impl Subscriber for JsonLines {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        let is_limited = self.errors_only.iter().any(|name| metadata.target().starts_with(name));
+        let is_limited = self
+            .errors_only
+            .iter()
+            .any(|name| metadata.target().starts_with(name));
         let least = if is_limited { Level::ERROR } else { Level::INFO };
         metadata.is_event() && *metadata.level() <= least
     }

@@ -1,11 +1,11 @@
 //! What a record costs ("DynamoDB item sizes and formats"; "Read and write capacity units").
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use sonotheia_webhook::event;
 use emulators::sample_events::{self, Envelope};
+use sonotheia_webhook::event;
 use sonotheia_webhook::timestamp::Timestamp;
 
-use crate::support::*;
+use testkit::*;
 
 /// A write unit, in bytes.
 const WRITE_UNIT: usize = 1024;
@@ -22,7 +22,7 @@ fn size(value: &AttributeValue) -> usize {
 
 #[tokio::test]
 async fn a_record_is_the_body_once_and_less_than_400_bytes_beside_it() {
-    for name in event::known_types() {
+    for name in event::types::known_types() {
         for envelope in [Envelope::Guide, Envelope::Schema] {
             let receiver = Receiver::start().await;
             let (id, session) = ("a1b2c3d4-0000-4000-8000-000000000001", "session-0000-0000-0001");

@@ -8,13 +8,13 @@ use aws_smithy_runtime_api::client::http::{
     HttpConnector, HttpConnectorFuture, SharedHttpConnector, http_client_fn,
 };
 use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
+use emulators::SecretsManager;
 use sonotheia_webhook::app::App;
 use sonotheia_webhook::config::{Config, SecretSource};
-use sonotheia_webhook::http;
-use emulators::{SecretsManager};
+use sonotheia_webhook::router::router;
 use sonotheia_webhook::telemetry::Telemetry;
 
-use crate::support::*;
+use testkit::*;
 
 fn config() -> Config {
     Config::new(TABLE, SecretSource::Fixed(SECRET.into()))
@@ -103,7 +103,7 @@ async fn while_dynamodb_fails_throttles_or_is_slow_every_answer_is_unavailable_i
 #[tokio::test]
 async fn with_both_back_ends_hanging_the_answer_still_leaves_in_time() {
     let manager = SecretsManager::start(loopback().await).unwrap();
-    manager.break_with(Some(local::Fault::Hang(Duration::from_secs(20))));
+    manager.break_with(Some(emulators::Fault::Hang(Duration::from_secs(20))));
     let config = Config::new(TABLE, SecretSource::SecretsManager("any".into()));
     let receiver = Receiver::with(config, Some(&manager), Some(Fault::Hang)).await;
     let begun = Instant::now();
@@ -146,7 +146,7 @@ async fn a_panic_is_a_defect_of_ours_and_still_an_answer() {
         .into_builder()
         .http_client(panics)
         .build();
-    let app = App::new(config(), &sdk, Telemetry::new(receiver.log.clone())).unwrap();
+    let app = App::on_aws(config(), &sdk, Telemetry::new(receiver.log.clone())).unwrap();
     receiver.router = router(app);
     let body = deepfake("event-1", "s", 0.5).to_string();
     let answer = receiver.deliver(&body).await.expect(500, "internal");

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use sonotheia_webhook::lambda::Handler;
 use tower::Service;
 
-use crate::support::*;
+use testkit::*;
 
 const FRONTS: [(&str, &str); 5] = [
     ("REST API", include_str!("../events/rest.json")),

@@ -8,12 +8,12 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::{Map, Value, json};
 use sonotheia_webhook::config::{Config, SecretSource};
 use sonotheia_webhook::event::Alert;
-use sonotheia_webhook::gateway::UNKNOWN_RESOURCE;
-use sonotheia_webhook::telemetry::{Delivered, Invocation, Line, NAMESPACE, Report, SERVICE};
+use sonotheia_webhook::lambda::UNKNOWN_RESOURCE;
+use sonotheia_webhook::telemetry::{Delivered, DeliveryLog, Invocation, Line, NAMESPACE};
 use sonotheia_webhook::timestamp::Timestamp;
 
 use crate::policies::{TEMPLATES, parse, text};
-use crate::support::*;
+use testkit::*;
 
 fn resource(file: &str, name: &str) -> Value {
     let resource = parse(&text(file))["Resources"][name]["Properties"].clone();
@@ -265,7 +265,7 @@ fn lines() -> Vec<Value> {
         xray_trace_id: Some("trace".into()),
     };
     let line = |delivered| {
-        let report = Report {
+        let report = DeliveryLog {
             delivered,
             event_id: Some("event-1".into()),
             event_type: Some("type".into()),
@@ -287,13 +287,14 @@ fn lines() -> Vec<Value> {
             .into(),
         };
         serde_json::to_value(Line {
+            service: "sonotheia-webhook",
             received_at: Timestamp::now(),
             invocation: &invocation,
             method: "POST",
             route: "/webhook",
             status: 200,
             duration: Duration::from_millis(1),
-            report: Some(&report),
+            delivery: Some(&report),
             cold_start: true,
         })
         .expect("a line")
@@ -365,7 +366,7 @@ fn the_alarms_watch_metrics_that_are_written() {
         let names = metric["Dimensions"].as_array().unwrap();
         for dimension in names {
             if dimension["Name"] == "Service" {
-                assert_eq!(dimension["Value"], SERVICE);
+                assert_eq!(dimension["Value"], "sonotheia-webhook");
             }
         }
         let names: Vec<_> = names

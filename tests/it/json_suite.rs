@@ -8,7 +8,7 @@ use cases::{ACCEPTED, REFUSED, UNDECIDED};
 use sha2::{Digest, Sha256};
 use tower::ServiceExt;
 
-use crate::support::*;
+use testkit::*;
 
 /// An event that has the case as a member of its data.
 fn event(id: &str, case: &[u8]) -> Vec<u8> {

@@ -13,7 +13,7 @@ use axum::routing::{get, post};
 use serde_json::{Value, json};
 use tokio::sync::{Barrier, Mutex, mpsc};
 
-use crate::support::*;
+use testkit::*;
 
 const REST: &str = include_str!("../events/rest.json");
 

@@ -4,7 +4,6 @@
     reason = "a test that can't go on should stop where it stands"
 )]
 
-mod cli;
 mod configuration;
 mod contract;
 mod cost;
@@ -18,6 +17,5 @@ mod properties;
 mod reads;
 mod rotation;
 mod signature;
-mod support;
 mod telemetry;
 mod template;

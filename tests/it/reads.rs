@@ -4,31 +4,18 @@ use std::collections::HashSet;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use axum::body::Body;
-use axum::http::{HeaderMap, Method, Request};
+use axum::http::{Method, Request};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 use sonotheia_webhook::config::{Config, SecretSource};
-use sonotheia_webhook::local;
-use sonotheia_webhook::telemetry::Report;
 use sonotheia_webhook::timestamp::Timestamp;
-use sonotheia_webhook::webhook;
 
-use crate::support::*;
+use testkit::*;
 
 /// Delivers as if it were another time.
 async fn deliver_at(receiver: &Receiver, event: &Value, now: Timestamp) {
-    let body = event.to_string();
-    let headers: HeaderMap = signed(&body, SECRET).headers().clone();
-    webhook::receive(
-        &receiver.app,
-        &headers,
-        Body::from(body),
-        now,
-        &mut Report::default(),
-    )
-    .await
-    .unwrap();
+    receiver.ingest(event.to_string().as_bytes(), now).await;
 }
 
 fn ago(seconds: i64) -> Timestamp {
@@ -398,7 +385,7 @@ async fn a_record_is_readable_right_after_its_answer_whatever_replica_is_asked()
 #[tokio::test]
 async fn a_record_that_is_not_ours_is_left_out_of_lists_and_told_of() {
     let receiver = Receiver::start().await;
-    let _logged = tracing::subscriber::set_default(receiver.app.telemetry.subscriber(local::ERRORS_ONLY));
+    let _logged = tracing::subscriber::set_default(receiver.app.telemetry.subscriber(emulators::ERRORS_ONLY));
     for i in 0..3 {
         receiver
             .deliver(plain(&format!("event-{i}"), "t", "s").to_string())

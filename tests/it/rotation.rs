@@ -4,15 +4,15 @@ use std::time::{Duration, Instant};
 
 use aws_sdk_secretsmanager::operation::put_secret_value::builders::PutSecretValueFluentBuilder;
 use aws_sdk_secretsmanager::primitives::Blob;
+use emulators::{Fault, SecretsManager};
 use sonotheia_webhook::aws;
 use sonotheia_webhook::config::{Config, SecretSource};
-use emulators::{Fault, SecretsManager};
 use sonotheia_webhook::secrets::{Secrets, SecretsError, Stage};
 use sonotheia_webhook::signature::Secret;
 use sonotheia_webhook::telemetry::Telemetry;
 use sonotheia_webhook::timestamp::Timestamp;
 
-use crate::support::{self, Log, REQUEST_ID, Receiver, TABLE, deepfake, loopback, post, sign, signed};
+use testkit::{self, Log, REQUEST_ID, Receiver, TABLE, deepfake, loopback, post, sign, signed};
 
 const ID: &str = "sonotheia/webhook";
 const CACHE: i64 = 300;
@@ -46,8 +46,8 @@ impl Rotation {
     }
 
     /// A cold cache, and that between it and Secrets Manager.
-    async fn behind(mut self, fault: support::Fault) -> Self {
-        self.secrets = cold_cache(&support::Proxy::start(self.manager.endpoint(), fault).await);
+    async fn behind(mut self, fault: testkit::Fault) -> Self {
+        self.secrets = cold_cache(&testkit::Proxy::start(self.manager.endpoint(), fault).await);
         self
     }
 
@@ -84,7 +84,7 @@ impl Rotation {
     async fn verify(&self, secret: &str, seconds: i64) -> Result<Option<Stage>, SecretsError> {
         let signature = Secret::new(secret).unwrap().sign(b"body");
         let now = Timestamp::from_millis(self.start.as_millis() + seconds * 1000);
-        self.secrets.verify(b"body", &signature, now).await.result
+        self.secrets.verify(b"body", &signature, now).await.version
     }
 
     /// How many calls the next step makes.
@@ -325,7 +325,7 @@ async fn a_previous_version_that_cannot_be_used_counts_as_none() {
 
 #[tokio::test]
 async fn a_previous_version_that_is_denied_counts_as_none_and_is_told_of_once() {
-    let deny = support::Fault::Rewrite(|request, answer| match request.contains("AWSPREVIOUS") {
+    let deny = testkit::Fault::Rewrite(|request, answer| match request.contains("AWSPREVIOUS") {
         true => (
             400,
             r#"{"__type":"AccessDeniedException","message":"injected"}"#.to_owned(),
@@ -350,7 +350,7 @@ async fn a_previous_version_that_is_denied_counts_as_none_and_is_told_of_once() 
 
 #[tokio::test]
 async fn while_the_previous_version_fails_a_mismatch_is_no_verdict_and_the_current_one_is_still_asked_for() {
-    let fail = support::Fault::Rewrite(|request, answer| match request.contains("AWSPREVIOUS") {
+    let fail = testkit::Fault::Rewrite(|request, answer| match request.contains("AWSPREVIOUS") {
         true => (
             500,
             r#"{"__type":"InternalServiceError","message":"injected"}"#.to_owned(),
@@ -455,7 +455,7 @@ async fn a_secret_that_is_not_there_is_unavailable_and_never_a_forgery() {
 #[tokio::test]
 async fn an_answer_that_cannot_be_read_puts_nothing_of_the_secret_into_the_log() {
     let r = Rotation::start("the secret itself").await;
-    let garble = support::Fault::Rewrite(|_, (status, mut body)| {
+    let garble = testkit::Fault::Rewrite(|_, (status, mut body)| {
         body.insert_str(1, r#""CreatedDate":"oops","#);
         (status, body)
     });

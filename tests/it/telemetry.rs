@@ -5,9 +5,8 @@ use std::sync::atomic::AtomicUsize;
 
 use serde_json::{Value, json};
 use sonotheia_webhook::config::{Config, SecretSource};
-use sonotheia_webhook::local;
 
-use crate::support::*;
+use testkit::*;
 
 /// A line's metrics, by the definitions CloudWatch would extract them by.
 fn metrics(line: &Value) -> Vec<(String, String)> {
@@ -209,7 +208,7 @@ async fn an_answer_of_dynamodb_that_cannot_be_read_puts_no_body_into_the_log() {
     let garble = Fault::Rewrite(|_, (status, body)| (status, body.replace('}', "!")));
     let config = Config::new(TABLE, SecretSource::Fixed(SECRET.into()));
     let receiver = Receiver::with(config, None, Some(garble)).await;
-    let _logged = tracing::subscriber::set_default(receiver.app.telemetry.subscriber(local::ERRORS_ONLY));
+    let _logged = tracing::subscriber::set_default(receiver.app.telemetry.subscriber(emulators::ERRORS_ONLY));
     let mut event = deepfake("event-1", "session-1", 0.5);
     event["data"]["note"] = json!("private words");
     // The first one is stored, and the second one refused with the item that is there.
@@ -247,7 +246,8 @@ async fn the_log_says_what_went_wrong_with_a_call_to_aws() {
     ] {
         let config = Config::new(TABLE, SecretSource::Fixed(SECRET.into()));
         let receiver = Receiver::with(config, None, Some(fault)).await;
-        let _logged = tracing::subscriber::set_default(receiver.app.telemetry.subscriber(local::ERRORS_ONLY));
+        let _logged =
+            tracing::subscriber::set_default(receiver.app.telemetry.subscriber(emulators::ERRORS_ONLY));
         let event = deepfake("event-1", "session-1", 0.5).to_string();
         let answer = receiver.deliver(event).await.expect(503, "unavailable");
         let log = receiver.log.text();

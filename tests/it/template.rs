@@ -1,7 +1,7 @@
 //! The template held against the code: what one says, the other does.
 
 use serde_yaml_ng::Value;
-use sonotheia_webhook::store::{INDEXES, TABLE_KEY, TTL_ATTRIBUTE};
+use sonotheia_webhook::store::schema::{INDEXES, TABLE_KEY, TTL_ATTRIBUTE};
 
 fn template() -> Value {
     let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/template.yaml")).unwrap();

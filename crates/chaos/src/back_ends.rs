@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use emulators::{BoxError, DynamoDb, SecretsManager, sdk_config};
-use sonotheia_webhook::store::Store;
 use tokio::net::TcpListener;
 
 use crate::environment::lambda_variables;
@@ -39,39 +38,17 @@ impl BackEnds {
             dynamodb,
             proxy,
         };
-        this.store().create_table().await?;
+        emulators::create_table(&this.direct(), TABLE).await?;
         let client = aws_sdk_secretsmanager::Client::new(&sdk_config(this.secrets_manager.endpoint()));
         let created = client.create_secret().name(SECRET_ID).secret_string(secret);
         created.send().await?;
         Ok(this)
     }
 
-    /// A new version of the secret, by the two steps of a rotation: the one before becomes the previous
-    /// one. (With `PutSecretValue` alone the emulator goes on calling the one before that previous, too.)
+    /// Rotates the secret: the version before becomes the previous one.
     pub async fn rotate(&self, secret: &str) -> Result<(), BoxError> {
-        const CURRENT: &str = "AWSCURRENT";
         let client = aws_sdk_secretsmanager::Client::new(&sdk_config(self.secrets_manager.endpoint()));
-        let put = client.put_secret_value().secret_id(SECRET_ID);
-        let put = put
-            .secret_string(secret)
-            .version_stages("AWSPENDING")
-            .send()
-            .await?;
-        let now = client
-            .get_secret_value()
-            .secret_id(SECRET_ID)
-            .version_stage(CURRENT)
-            .send()
-            .await?;
-        client
-            .update_secret_version_stage()
-            .secret_id(SECRET_ID)
-            .version_stage(CURRENT)
-            .set_remove_from_version_id(now.version_id)
-            .set_move_to_version_id(put.version_id)
-            .send()
-            .await?;
-        Ok(())
+        emulators::rotate(&client, SECRET_ID, secret).await
     }
 
     /// What the function's environment says of them.
@@ -92,16 +69,19 @@ impl BackEnds {
 
     /// Every item, straight from the database.
     pub async fn items(&self) -> Result<Vec<Item>, BoxError> {
-        let client = aws_sdk_dynamodb::Client::new(&sdk_config(self.dynamodb.endpoint()));
-        let scan = client.scan().table_name(TABLE).into_paginator().items().send();
+        let scan = self
+            .direct()
+            .scan()
+            .table_name(TABLE)
+            .into_paginator()
+            .items()
+            .send();
         Ok(scan.collect::<Result<_, _>>().await?)
     }
 
-    fn store(&self) -> Store {
-        Store::new(
-            aws_sdk_dynamodb::Client::new(&sdk_config(self.dynamodb.endpoint())),
-            TABLE,
-        )
+    /// A client without the proxy.
+    fn direct(&self) -> aws_sdk_dynamodb::Client {
+        aws_sdk_dynamodb::Client::new(&sdk_config(self.dynamodb.endpoint()))
     }
 }
 

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use clap::Args;
+use emulators::{BoxError, Fault as SecretsFault};
 use fastrand::Rng;
 use sha2::{Digest, Sha256};
-use emulators::{BoxError, Fault as SecretsFault};
 use sonotheia_webhook::timestamp::Timestamp;
 use tokio::sync::RwLock;
 

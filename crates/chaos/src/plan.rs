@@ -4,10 +4,10 @@ use std::fmt::Write;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use emulators::sample_events::{self, Envelope};
 use fastrand::Rng;
 use serde_json::json;
 use sonotheia_webhook::event::types::known_types;
-use emulators::sample_events::{self, Envelope};
 use sonotheia_webhook::signature::{EmptySecret, Secret};
 use sonotheia_webhook::timestamp::Timestamp;
 
@@ -32,7 +32,8 @@ impl Event {
         let types: Vec<_> = known_types().collect();
         let event_type = types[rng.usize(0..types.len())];
         let session = format!("session-{}", rng.u32(0..5000));
-        let sample = sample_events::event(event_type, Envelope::Schema, &id, &session, now).unwrap_or_default();
+        let sample =
+            sample_events::event(event_type, Envelope::Schema, &id, &session, now).unwrap_or_default();
         let mut data = sample["data"].to_string();
         data.pop();
         let _ = write!(data, r#","mark":"{MARK}","n":{},"extra":"#, rng.u64(..));

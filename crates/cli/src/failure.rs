@@ -5,12 +5,12 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 use crate::show::clean;
+use emulators::BoxError;
 use sonotheia_webhook::aws::TrustError;
 use sonotheia_webhook::config::Faults;
-use sonotheia_webhook::store::StoreError;
-use emulators::BoxError;
 use sonotheia_webhook::secrets::SecretsError;
 use sonotheia_webhook::signature::{EmptySecret, MalformedSignature};
+use sonotheia_webhook::store::StoreError;
 
 /// What a status says about the way there.
 fn hint(status: u16) -> &'static str {

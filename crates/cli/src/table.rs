@@ -16,17 +16,17 @@ use aws_smithy_runtime_api::client::result::ConnectorError;
 use axum::http::Uri;
 use clap::Args;
 use sonotheia_webhook::app::App;
+use sonotheia_webhook::aws;
 use sonotheia_webhook::config::{Config, SecretSource};
 use sonotheia_webhook::ingest::Rules;
-use sonotheia_webhook::store::{Store, StoreError};
-use sonotheia_webhook::telemetry::Telemetry;
-use sonotheia_webhook::aws;
 use sonotheia_webhook::secrets::Secrets;
 use sonotheia_webhook::signature::Secret;
+use sonotheia_webhook::store::{Store, StoreError};
+use sonotheia_webhook::telemetry::Telemetry;
 
+use crate::args::random_hex;
 use crate::client;
 use crate::failure::Failure;
-use crate::args::random_hex;
 
 /// Whose account, which region, or which embedded DynamoDB.
 #[derive(Args)]

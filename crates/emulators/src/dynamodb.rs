@@ -4,8 +4,8 @@ use std::path::Path;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::{
-    AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection, ProjectionType,
-    ScalarAttributeType, TimeToLiveSpecification,
+    AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection,
+    ProjectionType, ScalarAttributeType, TimeToLiveSpecification,
 };
 use sonotheia_webhook::store::schema::{INDEXES, TABLE_KEY, TTL_ATTRIBUTE};
 use tokio::net::TcpListener;
@@ -95,8 +95,7 @@ pub async fn create_table(client: &Client, table: &str) -> Result<(), BoxError> 
     names.dedup();
     for name in names {
         let definition = AttributeDefinition::builder().attribute_name(name);
-        request =
-            request.attribute_definitions(definition.attribute_type(ScalarAttributeType::S).build()?);
+        request = request.attribute_definitions(definition.attribute_type(ScalarAttributeType::S).build()?);
     }
     match request.send().await {
         Ok(_) => {}

@@ -9,14 +9,17 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::Request;
 use divan::Bencher;
+use emulators::DynamoDb;
 use sonotheia_webhook::app::App;
+use sonotheia_webhook::aws;
 use sonotheia_webhook::config::{Config, SecretSource};
 use sonotheia_webhook::event::Event;
-use emulators::{DynamoDb};
+use sonotheia_webhook::router::router;
+use sonotheia_webhook::secrets::Secrets;
 use sonotheia_webhook::signature::Secret;
 use sonotheia_webhook::store::Store;
 use sonotheia_webhook::telemetry::Telemetry;
-use sonotheia_webhook::{aws, http};
+use sonotheia_webhook::timestamp::Timestamp;
 use tower::ServiceExt;
 
 const SECRET: &str = "a benchmark's secret";
@@ -29,9 +32,11 @@ fn main() {
 }
 
 fn body(id: usize, size: usize) -> String {
+    // The receiver rejects an old event, so the event is new.
+    let now = Timestamp::now();
     let event = |pad: &str| {
         format!(
-            r#"{{"type":"deepfake.completed","id":"event-{id}","data":{{"session_id":"session-{id}","score":0.82,"label":"likely_synthetic","latency_ms":640,"timestamp":"2026-11-01T12:00:00Z","analysis":{{"pad":"{pad}"}}}}}}"#
+            r#"{{"type":"deepfake.completed","id":"event-{id}","data":{{"session_id":"session-{id}","score":0.82,"label":"likely_synthetic","latency_ms":640,"timestamp":"{now}","analysis":{{"pad":"{pad}"}}}}}}"#
         )
     };
     let bare = event("").len();
@@ -101,10 +106,14 @@ impl Receiver {
                 .expect("a port");
             let dynamodb = DynamoDb::start(listener, None).expect("an embedded DynamoDB");
             let sdk = emulators::sdk_config(dynamodb.endpoint());
-            let store = Store::new(aws::dynamodb(&sdk), "events");
-            store.create_table().await.expect("the table");
+            let client = aws::dynamodb(&sdk);
+            emulators::create_table(&client, "events")
+                .await
+                .expect("the table");
+            let store = Store::new(client, "events");
+            let secrets = Secrets::Fixed(Secret::new(SECRET).expect("not empty"));
             let config = Config::new("events", SecretSource::Fixed(SECRET.into()));
-            let app: Arc<App> = App::new(config, &sdk, Telemetry::new(std::io::sink())).expect("a receiver");
+            let app: Arc<App> = App::new(config, secrets, store, Telemetry::new(std::io::sink()));
             (router(app), dynamodb)
         });
         Self {

@@ -9,16 +9,18 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Request, StatusCode};
+use emulators::{DynamoDb, SecretsManager};
 use serde_json::{Value, json};
 use sonotheia_webhook::app::App;
+use sonotheia_webhook::aws;
 use sonotheia_webhook::config::{Config, SecretSource};
-use emulators::{DynamoDb, SecretsManager};
+use sonotheia_webhook::ingest::{self, Ingested};
+use sonotheia_webhook::router::router;
 use sonotheia_webhook::secrets::Secrets;
 use sonotheia_webhook::signature::Secret;
-use sonotheia_webhook::store::Store;
+use sonotheia_webhook::store::{DeliveryToken, Store};
 use sonotheia_webhook::telemetry::Telemetry;
 use sonotheia_webhook::timestamp::Timestamp;
-use sonotheia_webhook::{aws, http};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tower::ServiceExt;
@@ -112,10 +114,7 @@ impl Receiver {
         let dynamodb = DynamoDb::start(loopback().await, None).expect("an embedded DynamoDB");
         let sdk = emulators::sdk_config(dynamodb.endpoint());
         let direct = aws_sdk_dynamodb::Client::new(&sdk);
-        Store::new(direct.clone(), TABLE)
-            .create_table()
-            .await
-            .expect("the table");
+        emulators::create_table(&direct, TABLE).await.expect("the table");
         let store = match fault {
             None => aws::dynamodb(&sdk),
             Some(fault) => {
@@ -132,12 +131,8 @@ impl Receiver {
             }
         };
         let log = Log::default();
-        let app = Arc::new(App {
-            store: Store::new(store, &config.events_table),
-            secrets,
-            config,
-            telemetry: Telemetry::new(log.clone()),
-        });
+        let store = Store::new(store, &config.events_table);
+        let app = App::new(config, secrets, store, Telemetry::new(log.clone()));
         Self {
             router: router(app.clone()),
             app,
@@ -164,6 +159,15 @@ impl Receiver {
             headers: parts.headers,
             body,
         }
+    }
+
+    /// Judges and stores a body as if it came at `now`.
+    pub async fn ingest(&self, body: &[u8], now: Timestamp) -> Ingested {
+        let judged = ingest::judge(body, &self.app.config.rules(), now);
+        let token = DeliveryToken::new().expect("random bytes");
+        ingest::ingest(&self.app.store, &judged, token)
+            .await
+            .expect("the table answers")
     }
 
     /// Posts a body with its signature.

@@ -3,16 +3,16 @@
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::http::Request;
+use emulators::sample_events::{self, Envelope};
 use serde::Deserialize;
 use sonotheia_webhook::event::types::known_types;
-use emulators::sample_events::{self, Envelope};
 use sonotheia_webhook::signature::Secret;
 use sonotheia_webhook::timestamp::Timestamp;
 use tower::ServiceExt;
 
 use super::diagnosis::Keys;
-use crate::failure::Failure;
 use crate::args::random_hex;
+use crate::failure::Failure;
 
 /// A button.
 #[derive(Deserialize)]

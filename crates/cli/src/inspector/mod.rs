@@ -4,8 +4,8 @@
 //! reads them, answers as they leave. What is known of the last deliveries is held in memory, bounded.
 //! The page is for the person at this machine: another site's scripts can neither read nor press it.
 
-mod diagnosis;
 mod buttons;
+mod diagnosis;
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -30,8 +30,8 @@ use tokio::sync::watch;
 
 use self::diagnosis::Keys;
 use crate::args::json;
-use crate::failure::Failure;
 use crate::args::random_hex;
+use crate::failure::Failure;
 use crate::show::Pretty;
 
 /// How many deliveries are kept, the newest ones.

@@ -4,14 +4,14 @@ use std::fmt::Write;
 use std::io;
 
 use clap::Args;
+use emulators::{CREDENTIALS, ERRORS_ONLY, REGION, SecretsManager, sdk_config};
 use serde_json::json;
 use sonotheia_webhook::aws;
-use emulators::{CREDENTIALS, ERRORS_ONLY, REGION, SecretsManager, sdk_config};
 use sonotheia_webhook::telemetry::Telemetry;
 
+use super::back_ends::{self, BackEnds};
 use crate::args::print;
 use crate::failure::Failure;
-use super::back_ends::{self, BackEnds};
 
 /// The secret's name in the embedded Secrets Manager.
 const SECRET_ID: &str = "sonotheia/webhook";

@@ -8,17 +8,17 @@ use std::time::Duration;
 use clap::Args;
 use futures_util::FutureExt;
 use sonotheia_webhook::app::App;
-use sonotheia_webhook::telemetry::Telemetry;
 use sonotheia_webhook::aws;
 use sonotheia_webhook::router::router;
 use sonotheia_webhook::secrets::Secrets;
 use sonotheia_webhook::signature::Secret;
 use sonotheia_webhook::store::Store;
+use sonotheia_webhook::telemetry::Telemetry;
 
+use super::back_ends::{self, BackEnds};
 use crate::args::print;
 use crate::failure::Failure;
 use crate::inspector::{self, Inspector};
-use super::back_ends::{self, BackEnds};
 
 /// How long requests may take to end after the process was told to.
 const GRACE: Duration = Duration::from_secs(2);
@@ -64,7 +64,9 @@ impl Serve {
         let sdk = emulators::sdk_config(dynamodb.endpoint());
         let client = aws::dynamodb(&sdk);
         let table = &local.config.events_table;
-        emulators::create_table(&client, table).await.map_err(Failure::BackEnd)?;
+        emulators::create_table(&client, table)
+            .await
+            .map_err(Failure::BackEnd)?;
         let store = Store::new(client, table);
         let secrets = Secrets::Fixed(Secret::new(&local.secret)?);
         let app = App::new(local.config.clone(), secrets, store, telemetry);

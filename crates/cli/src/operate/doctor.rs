@@ -9,18 +9,19 @@ use aws_sdk_dynamodb::types::{
 };
 use axum::http::Uri;
 use clap::Args;
-use serde::Serialize;
 use emulators::sample_events::{self, Envelope};
+use serde::Serialize;
 use sonotheia_webhook::secrets::Stage;
 use sonotheia_webhook::signature::Secret;
-use sonotheia_webhook::store::schema::{INDEXES, TABLE_KEY, TTL_ATTRIBUTE}; use sonotheia_webhook::store::Store;
+use sonotheia_webhook::store::Store;
+use sonotheia_webhook::store::schema::{INDEXES, TABLE_KEY, TTL_ATTRIBUTE};
 use sonotheia_webhook::timestamp::Timestamp;
 use ureq::Agent;
 
+use crate::args::random_hex;
 use crate::args::{json, print, usage};
 use crate::client::{self, Answer};
 use crate::failure::Failure;
-use crate::args::random_hex;
 use crate::secret;
 use crate::sender::send::target;
 use crate::show::clean;

@@ -17,8 +17,8 @@ use sonotheia_webhook::timestamp::Timestamp;
 use crate::args::{json, print};
 use crate::client::encode;
 use crate::failure::Failure;
-use crate::records::reads;
 use crate::operate::sonotheia_api::Api;
+use crate::records::reads;
 use crate::show::clean;
 use crate::table::{Account, rules};
 

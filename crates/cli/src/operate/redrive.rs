@@ -4,10 +4,10 @@
 //! of another one: to interrupt this and run it again changes nothing but what is left to do.
 
 use clap::Args;
+use emulators::BoxError;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
-use emulators::BoxError;
 use sonotheia_webhook::ingest::{self, Ingested, Rules};
 use sonotheia_webhook::store::schema::SHARDS;
 use sonotheia_webhook::store::{DeliveryToken, Filter, Outcome, Record, Store, StoreError};
@@ -152,11 +152,7 @@ impl Redrive {
             return line(Verdict::TooOld, None, None);
         }
         // What the index shows can be deleted any time.
-        let Some(body) = store
-            .get(&listed.event_id)
-            .await?
-            .and_then(|record| record.body)
-        else {
+        let Some(body) = store.get(&listed.event_id).await?.and_then(|record| record.body) else {
             return Ok(None);
         };
         let judged = ingest::judge(&body, rules, Timestamp::now());

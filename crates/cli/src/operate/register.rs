@@ -9,8 +9,8 @@ use sonotheia_webhook::event::types::known_types;
 use crate::args::{json, print, usage};
 use crate::client;
 use crate::failure::Failure;
-use crate::secret;
 use crate::operate::sonotheia_api::{Api, KEY};
+use crate::secret;
 use crate::show::{Pretty, clean};
 
 const PATH: &str = "/v1/webhooks";

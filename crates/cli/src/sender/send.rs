@@ -12,16 +12,16 @@ use axum::http::uri::PathAndQuery;
 use axum::http::{StatusCode, Uri};
 use clap::Args;
 use clap::builder::PossibleValuesParser;
+use emulators::sample_events::Envelope;
 use indicatif::{ProgressBar, ProgressStyle};
 use sonotheia_webhook::event::types::known_types;
-use emulators::sample_events::Envelope;
 use sonotheia_webhook::timestamp::Timestamp;
 
 use self::plan::{Step, plan};
 use self::post::{Answer, Delivery, Sender, Source};
+use crate::args::random_hex;
 use crate::args::{SecretArg, print, read, usage};
 use crate::failure::Failure;
-use crate::args::random_hex;
 
 /// How many unexpected answers are printed of a run whose answers are not.
 const MAX_SHOWN: usize = 10;

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::mock::{Mock, Seen, answer};
 use super::{Running, Server, document, failed, run_with, runtime, serve, sonotheia, succeeded, text};
-use crate::support::SECRET;
+use testkit::SECRET;
 
 const WITH_SECRET: &[(&str, &str)] = &[("SONOTHEIA_WEBHOOK_SECRET", SECRET)];
 

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use sonotheia_webhook::event::types::known_types;
 
 use super::{Running, Server, runtime, serve, sonotheia};
-use crate::support::{Receiver, SECRET, deepfake};
+use testkit::{Receiver, SECRET, deepfake};
 
 fn request(
     method: &str,
@@ -119,7 +119,7 @@ fn what_was_delivered_is_told_with_the_reason_of_a_refusal() {
     let post = |signature: &str, body: &str| {
         request("POST", &webhook, &[("x-sonotheia-signature", signature)], body)
     };
-    let sign = crate::support::sign;
+    let sign = testkit::sign;
     let old = post(&sign(&body, "the old one"), &body);
     let other = post(&format!("sha256={}", sign(&one, SECRET)), &body);
     // The sender learns nothing of it: the answers differ in nothing but their ids.

@@ -1,4 +1,8 @@
 //! The command line, driven as a person would: the real binary, its output and its exit status.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on should stop where it stands"
+)]
 
 mod doctor;
 mod inspector;
@@ -14,12 +18,12 @@ use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use sonotheia_webhook::event::types::known_types;
-use sonotheia_webhook::event::Event;
 use emulators::sample_events::{self, Envelope};
+use sonotheia_webhook::event::Event;
+use sonotheia_webhook::event::types::known_types;
 use sonotheia_webhook::timestamp::Timestamp;
 
-use crate::support::{SECRET, sign};
+use testkit::{SECRET, sign};
 
 fn sonotheia(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sonotheia"));

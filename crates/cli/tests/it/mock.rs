@@ -31,7 +31,7 @@ pub struct Mock {
 impl Mock {
     pub fn start(answer: impl Fn(&Seen) -> Response + Send + Sync + 'static) -> Self {
         let runtime = tokio::runtime::Runtime::new().unwrap();
-        let listener = runtime.block_on(crate::support::loopback());
+        let listener = runtime.block_on(testkit::loopback());
         let url = format!("http://{}", listener.local_addr().unwrap());
         let seen: Arc<Mutex<Vec<Seen>>> = Arc::default();
         let (answer, log) = (Arc::new(answer), seen.clone());

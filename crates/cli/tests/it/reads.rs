@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::mock::{Mock, answer};
 use super::{Running, document, failed, run, serve, sonotheia, succeeded, text};
-use crate::support::{SECRET, deepfake};
+use testkit::{SECRET, deepfake};
 
 #[test]
 fn results_are_the_same_over_an_address_and_over_a_table() {

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::mock::{Mock, answer};
 use super::{document, failed, run_with, serve, succeeded, text};
-use crate::support::{SECRET, at, deepfake};
+use testkit::{SECRET, at, deepfake};
 
 const KEY: &str = "sk_a_key_of_these_tests";
 

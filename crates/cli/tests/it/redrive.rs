@@ -8,7 +8,7 @@ use sonotheia_webhook::store::{DeliveryToken, NewRecord, Outcome, Store};
 use sonotheia_webhook::timestamp::Timestamp;
 
 use super::{Running, Server, document, failed, run_with, runtime, serve, sonotheia, succeeded};
-use crate::support::{SECRET, at, deepfake};
+use testkit::{SECRET, at, deepfake};
 
 /// Keeps bodies as rejected, as a receiver would have done whose rules did not know them yet.
 fn reject(server: &Server, reason: &'static str, bodies: &[String]) {
@@ -16,11 +16,11 @@ fn reject(server: &Server, reason: &'static str, bodies: &[String]) {
     runtime().block_on(async {
         for (n, body) in bodies.iter().enumerate() {
             let record = NewRecord {
-                event_id: &format!("rejected:sha256:{reason}-{n}"),
+                event_id: format!("rejected:sha256:{reason}-{n}").into(),
                 outcome: Outcome::Rejected,
                 reason: Some(reason),
                 event: None,
-                problems: &[],
+                problems: Vec::new().into(),
                 body: body.as_bytes(),
                 received_at: Timestamp::now(),
                 expires_at: Timestamp::now().plus_days(90),

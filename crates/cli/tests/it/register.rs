@@ -5,7 +5,7 @@ use sonotheia_webhook::event::types::known_types;
 
 use super::mock::{Mock, answer};
 use super::{failed, run_with, succeeded, text};
-use crate::support::SECRET;
+use testkit::SECRET;
 
 const URL: &str = "https://receiver.example/live/webhook";
 

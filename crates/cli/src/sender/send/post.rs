@@ -6,9 +6,9 @@ use std::sync::{Condvar, Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
 use axum::http::{HeaderValue, StatusCode, Uri};
+use emulators::sample_events::{self, Envelope};
 use serde::Deserialize;
 use sonotheia_webhook::event::Event;
-use emulators::sample_events::{self, Envelope};
 use sonotheia_webhook::signature::Secret;
 use sonotheia_webhook::timestamp::Timestamp;
 use ureq::Agent;
