@@ -206,6 +206,38 @@ impl<'a> Payload<'a> {
     }
 }
 
+/// The names that a rejected body claims. Nobody may rely on them.
+#[derive(Debug, Default)]
+pub struct Claims<'a> {
+    /// The value of `id` or `event_id`.
+    pub event_id: Option<Cow<'a, str>>,
+    /// The value of `type` or `event_type`.
+    pub event_type: Option<Cow<'a, str>>,
+}
+
+impl<'a> Claims<'a> {
+    /// Reads the names of any body. A name that is not a string, or is empty, is left out.
+    pub fn parse(body: &'a [u8]) -> Self {
+        let envelope = std::str::from_utf8(body)
+            .ok()
+            .and_then(|text| Members::parse(text).ok());
+        let name = |guide, schema| {
+            let envelope = envelope.as_ref()?;
+            let read = |name| {
+                envelope
+                    .get(name)
+                    .and_then(json::string)
+                    .filter(|name| !name.is_empty())
+            };
+            read(guide).or_else(|| read(schema))
+        };
+        Self {
+            event_id: name("id", "event_id"),
+            event_type: name("type", "event_type"),
+        }
+    }
+}
+
 /// A member that has one name in each envelope: the name that the body uses, and the value.
 struct Named<'a> {
     path: &'static str,

@@ -5,6 +5,8 @@
 
 mod cursor;
 mod query;
+mod session;
+mod shown;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -20,26 +22,24 @@ use serde_json::value::RawValue;
 use crate::app::App;
 use crate::deadline;
 use crate::error::{HttpError, json};
-use crate::event::{Payload, Problem};
-use crate::store::schema::SHARDS;
-use crate::store::{Page, Position, Record};
+use crate::store::{Position, Record, StoreError};
 use crate::telemetry::Invocation;
 use crate::timestamp::Timestamp;
-use cursor::{Cursor, Progress, Shards, merge};
+use cursor::{Cursor, Shards, merge};
 use query::{MAX_LIMIT, Query};
-
-/// The most payload of a page, in bytes. Lambda's limit of an answer is 6 MB, and JSON can double the size of a body.
-const MAX_PAGE_BYTES: usize = 2_500_000;
+use shown::{MAX_ANSWER, Shown, cost};
 
 /// `GET /events/{event_id}`
 pub async fn event(
     State(app): State<Arc<App>>,
     Extension(invocation): Extension<Invocation>,
     event_id: Result<Path<String>, PathRejection>,
+    RawQuery(query): RawQuery,
 ) -> Response {
     answer(&invocation, async {
         let what = "event with this id";
         let event_id = id(event_id, what)?;
+        let include_body = Query::parse(query.as_deref(), &["include"])?.include_body()?;
         // DynamoDB allows no empty key and no key over 2048 bytes, and no event has such an id.
         let record = match event_id.len() {
             1..=512 => app.store.get(&event_id).await?,
@@ -47,7 +47,7 @@ pub async fn event(
         };
         let alive = record.filter(|record| record.expires_at > Timestamp::now());
         let record = alive.ok_or(HttpError::NotFound { what })?;
-        json(&Shown::whole(&record))
+        shown::event(&record, include_body)
     })
     .await
 }
@@ -63,7 +63,7 @@ pub async fn session(
     struct Body<'a> {
         session_id: &'a str,
         count: usize,
-        results: Vec<Shown<'a>>,
+        results: Vec<Box<RawValue>>,
         next: Option<String>,
     }
     answer(&invocation, async {
@@ -72,26 +72,24 @@ pub async fn session(
         let query = Query::parse(query.as_deref(), &["limit", "cursor"])?;
         let (limit, cursor) = (query.limit()?, query.cursor::<Position>()?);
         let is_first = cursor.is_none();
-        let page = match session_id.len() {
+        let (places, next) = match session_id.len() {
             1..=1024 => {
-                let store = &app.store;
-                store
-                    .by_session(&session_id, limit, cursor, Timestamp::now(), MAX_PAGE_BYTES)
-                    .await?
+                let now = Timestamp::now();
+                app.store.by_session(&session_id, limit, cursor, now).await?
             }
-            _ => Page {
-                records: Vec::new(),
-                next: None,
-            },
+            // No index key has this length.
+            _ => (Vec::new(), None),
         };
-        if is_first && page.records.is_empty() && page.next.is_none() {
+        let page = session::read(&app.store, &places).await?;
+        let next = page.cut.or(next);
+        if is_first && page.results.is_empty() && next.is_none() {
             return Err(HttpError::NotFound { what });
         }
         json(&Body {
             session_id: &session_id,
-            count: page.records.len(),
-            results: page.records.iter().map(Shown::whole).collect(),
-            next: page.next.map(|position| position.encode()),
+            count: page.results.len(),
+            results: page.results,
+            next: next.map(|position| position.encode()),
         })
     })
     .await
@@ -116,30 +114,25 @@ pub async fn all(
         )?;
         let filter = query.filter()?;
         let limit = query.limit()?;
-        let cursor = query.cursor::<Shards>()?.unwrap_or_else(Shards::start);
+        let cursor = query.cursor()?.unwrap_or_else(|| Shards::start(&filter));
         cursor.check(&filter)?;
 
         let now = Timestamp::now();
         // DynamoDB's limit counts records before the filter, so a filter would make many empty pages.
         let narrow = filter.event_type.is_some() || filter.outcome.is_some();
         let looked_at = if narrow { MAX_LIMIT } else { limit };
-        let pages = (0..SHARDS).zip(&cursor.0).map(|(shard, progress)| {
-            let (app, filter) = (&app, &filter);
-            async move {
-                let start = match progress {
-                    Progress::Start => None,
-                    Progress::After(position) => Some(position.clone()),
-                    Progress::Done => {
-                        return Ok(Page {
-                            records: Vec::new(),
-                            next: None,
-                        });
-                    }
-                };
-                app.store.by_time(shard, filter, looked_at, start, now).await
-            }
+        let pages = cursor.open().map(async |(shard, start)| {
+            let store = &app.store;
+            let page = store.by_time(shard, &filter, &cursor.until, looked_at, start, now);
+            Ok::<_, StoreError>((shard, page.await?))
         });
-        let (records, next) = merge(cursor.0.clone(), try_join_all(pages).await?, limit.into());
+        let pages = try_join_all(pages).await?;
+        let mut used = 0;
+        let fits = |record: &Record| {
+            used += json(&Shown::summary(record)).map_or(0, |json| cost(&json));
+            used <= MAX_ANSWER
+        };
+        let (records, next) = merge(cursor, pages, limit.into(), fits);
         json(&Body {
             count: records.len(),
             results: records.iter().map(Shown::summary).collect(),
@@ -161,58 +154,5 @@ async fn answer(invocation: &Invocation, body: impl Future<Output = Result<Strin
     match result {
         Ok(body) => body.into_response(),
         Err(error) => error.into_response(invocation),
-    }
-}
-
-/// A record as the reads show it.
-#[derive(Serialize)]
-struct Shown<'a> {
-    event_id: &'a str,
-    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
-    event_type: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    session_id: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    occurred_at: Option<&'a str>,
-    received_at: &'a str,
-    expires_at: String,
-    outcome: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<&'a str>,
-    #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    problems: &'a [Problem],
-    #[serde(skip_serializing_if = "Option::is_none")]
-    alert: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    data: Option<&'a RawValue>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    metadata: Option<&'a RawValue>,
-}
-
-impl<'a> Shown<'a> {
-    fn whole(record: &'a Record) -> Self {
-        let payload = record.body.as_deref().map(Payload::parse).unwrap_or_default();
-        Self {
-            data: payload.data,
-            metadata: payload.metadata,
-            ..Self::summary(record)
-        }
-    }
-
-    fn summary(record: &'a Record) -> Self {
-        Self {
-            event_id: &record.event_id,
-            event_type: record.event_type.as_deref(),
-            session_id: record.session_id.as_deref(),
-            occurred_at: record.occurred_at.as_deref(),
-            received_at: &record.received_at,
-            expires_at: record.expires_at.to_string(),
-            outcome: record.outcome.as_str(),
-            reason: record.reason.as_deref(),
-            problems: &record.problems,
-            alert: record.alert.as_deref(),
-            data: None,
-            metadata: None,
-        }
     }
 }

@@ -15,7 +15,7 @@ use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure};
 
-pub use reads::{Filter, Page, Position};
+pub use reads::{Filter, Page, Position, Records};
 use record::Item;
 pub use record::{DeliveryToken, NewRecord, Outcome, Record};
 

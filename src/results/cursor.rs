@@ -11,29 +11,38 @@ use crate::timestamp::{Parsed, Timestamp};
 
 /// The progress of a query over all records in one shard.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Progress {
+enum Progress {
     Start,
     After(Position),
     Done,
 }
 
-/// The progress in all shards: a cursor of `GET /results`.
+/// A cursor of `GET /results`: the progress in all shards.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Shards(pub Vec<Progress>);
+pub(super) struct Shards {
+    /// The newest time of receipt that the next page may show. Otherwise a record that reaches the index late could be
+    /// newer than the first page.
+    pub until: String,
+    progress: Vec<Progress>,
+}
 
 impl Shards {
-    pub fn start() -> Self {
-        Self(vec![Progress::Start; SHARDS.into()])
+    /// The cursor of the first page.
+    pub fn start(filter: &Filter) -> Self {
+        let (_, until) = filter.bounds();
+        let progress = vec![Progress::Start; SHARDS.into()];
+        Self { until, progress }
     }
 
     /// Checks that the cursor lies within the filter's bounds, since DynamoDB does not start a query outside of them.
     pub fn check(&self, filter: &Filter) -> Result<(), HttpError> {
         let (from, to) = filter.bounds();
-        let outside = |progress: &Progress| match progress {
-            Progress::After(position) => position.received_at < from || position.received_at > to,
-            Progress::Start | Progress::Done => false,
-        };
-        if self.0.iter().any(outside) {
+        let is_outside = |time: &String| *time < from || *time > to;
+        let times = self.progress.iter().filter_map(|progress| match progress {
+            Progress::After(position) => Some(&position.received_at),
+            Progress::Start | Progress::Done => None,
+        });
+        if times.chain([&self.until]).any(is_outside) {
             return Err(invalid(
                 "cursor",
                 "belongs to a query with another `from` or `to`",
@@ -41,26 +50,43 @@ impl Shards {
         }
         Ok(())
     }
+
+    /// The shards that may have more records, each with the place where its next page starts.
+    pub fn open(&self) -> impl Iterator<Item = (u8, Option<Position>)> {
+        (0..SHARDS)
+            .zip(&self.progress)
+            .filter_map(|(shard, progress)| match progress {
+                Progress::Start => Some((shard, None)),
+                // The shard showed this record before, so the bound of time replaces the position.
+                Progress::After(position) if position.received_at > self.until => Some((shard, None)),
+                Progress::After(position) => Some((shard, Some(position.clone()))),
+                Progress::Done => None,
+            })
+    }
 }
 
-/// Merges one page of every shard into one page, newest first.
+/// Merges one page of every open shard into one page, newest first, of at most `limit` records that `fits` accepts.
 ///
 /// A shard with more records may have them right behind the end of its page. So the merged page holds no record that is
 /// older than the newest of these ends. It holds the whole page of the shard with that end, so each round makes progress.
 pub(super) fn merge(
-    mut progress: Vec<Progress>,
-    pages: Vec<Page>,
+    cursor: Shards,
+    pages: Vec<(u8, Page)>,
     limit: usize,
+    mut fits: impl FnMut(&Record) -> bool,
 ) -> (Vec<Record>, Option<Shards>) {
-    let ends = pages.iter().filter_map(|page| page.next.as_ref());
+    let Shards {
+        mut until,
+        mut progress,
+    } = cursor;
+    let ends = pages.iter().filter_map(|(_, page)| page.next.as_ref());
     let frontier = ends.map(|end| end.received_at.clone()).max();
 
-    let mut nexts = Vec::with_capacity(pages.len());
-    let mut candidates = Vec::new();
-    let mut left = Vec::with_capacity(pages.len());
-    for (shard, page) in pages.into_iter().enumerate() {
-        left.push(page.records.len());
-        nexts.push(page.next);
+    let mut candidates: Vec<(u8, Record)> = Vec::new();
+    // The records of each shard that the merged page does not hold yet, and the end of the shard's page.
+    let mut left: Vec<(u8, usize, Option<Position>)> = Vec::with_capacity(pages.len());
+    for (shard, page) in pages {
+        left.push((shard, page.records.len(), page.next));
         candidates.extend(page.records.into_iter().map(|record| (shard, record)));
     }
     // The sort is stable: records of one shard with the same time keep the order of the index.
@@ -69,24 +95,28 @@ pub(super) fn merge(
         .iter()
         .take(limit)
         .take_while(|(_, record)| frontier.as_ref().is_none_or(|end| record.received_at >= *end))
+        .take_while(|(_, record)| fits(record))
         .count();
     candidates.truncate(taken);
 
     for (shard, record) in &candidates {
-        left[*shard] -= 1;
-        progress[*shard] = Progress::After(Position {
+        if let Some((_, left, _)) = left.iter_mut().find(|(of, ..)| of == shard) {
+            *left -= 1;
+        }
+        progress[usize::from(*shard)] = Progress::After(Position {
             received_at: record.received_at.clone(),
             event_id: record.event_id.clone(),
         });
+        until.clone_from(&record.received_at);
     }
-    for ((progress, next), left) in progress.iter_mut().zip(nexts).zip(left) {
-        if left == 0 && *progress != Progress::Done {
-            *progress = next.map_or(Progress::Done, Progress::After);
+    for (shard, left, next) in left {
+        if left == 0 {
+            progress[usize::from(shard)] = next.map_or(Progress::Done, Progress::After);
         }
     }
     let done = progress.iter().all(|progress| *progress == Progress::Done);
     let records = candidates.into_iter().map(|(_, record)| record).collect();
-    (records, (!done).then_some(Shards(progress)))
+    (records, (!done).then_some(Shards { until, progress }))
 }
 
 /// A cursor, as text that only this module reads.
@@ -111,12 +141,8 @@ impl Cursor for Position {
 
     fn unpack(text: &str) -> Option<Self> {
         let (received_at, event_id) = text.split_once(' ')?;
-        let time = match Timestamp::parse(received_at)? {
-            Parsed::Moment(time) => time,
-            Parsed::WithoutOffset(_) => return None,
-        };
         // Ids have no control characters, but a cursor over all records has line breaks.
-        let ours = time.to_string() == received_at
+        let ours = stored_time(received_at).is_some()
             && (1..=512).contains(&event_id.len())
             && !event_id.contains(char::is_control);
         ours.then(|| Self {
@@ -126,7 +152,7 @@ impl Cursor for Position {
     }
 }
 
-/// One line for each shard: empty at the start, `.` at the end.
+/// The bound of time, then one line for each shard: empty at the start, `.` at the end.
 impl Cursor for Shards {
     fn pack(&self) -> String {
         let line = |progress: &Progress| match progress {
@@ -134,8 +160,8 @@ impl Cursor for Shards {
             Progress::After(position) => position.pack(),
             Progress::Done => ".".to_owned(),
         };
-        let lines: Vec<_> = self.0.iter().map(line).collect();
-        lines.join("\n")
+        let lines: Vec<_> = self.progress.iter().map(line).collect();
+        format!("{}\n{}", self.until, lines.join("\n"))
     }
 
     fn unpack(text: &str) -> Option<Self> {
@@ -144,9 +170,17 @@ impl Cursor for Shards {
             "." => Some(Progress::Done),
             position => Position::unpack(position).map(Progress::After),
         };
-        let shards: Option<Vec<_>> = text.split('\n').map(progress).collect();
-        shards
-            .filter(|shards| shards.len() == usize::from(SHARDS))
-            .map(Self)
+        let (until, shards) = text.split_once('\n')?;
+        let until = stored_time(until)?.to_owned();
+        let progress: Vec<_> = shards.split('\n').map(progress).collect::<Option<_>>()?;
+        (progress.len() == usize::from(SHARDS)).then_some(Self { until, progress })
+    }
+}
+
+/// A time as records store it.
+fn stored_time(text: &str) -> Option<&str> {
+    match Timestamp::parse(text)? {
+        Parsed::Moment(time) if time.to_string() == text => Some(text),
+        _ => None,
     }
 }

@@ -47,6 +47,15 @@ impl<'a> Query<'a> {
         number.ok_or_else(|| invalid("limit", "is not a number from 1 to 100"))
     }
 
+    /// True if the answer should have the signed text.
+    pub fn include_body(&self) -> Result<bool, HttpError> {
+        match self.get("include") {
+            None => Ok(false),
+            Some("body") => Ok(true),
+            Some(_) => Err(invalid("include", "is not `body`")),
+        }
+    }
+
     pub fn cursor<C: Cursor>(&self) -> Result<Option<C>, HttpError> {
         let bad = || invalid("cursor", "is not a `next` of this query; begin again without it");
         self.get("cursor")

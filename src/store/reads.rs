@@ -10,8 +10,6 @@ use super::schema::{BY_SESSION, BY_TIME, EVENT_ID, RECEIVED_AT, SESSION_ID, SHAR
 use super::{Store, StoreError};
 use crate::timestamp::Timestamp;
 
-const BATCH_GET: &str = "BatchGetItem";
-
 /// The place in an index where a page ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Position {
@@ -53,10 +51,8 @@ impl Filter {
 }
 
 impl Store {
-    /// Returns a page of a session's records with their bodies, newest first, without the records that expired before
-    /// `now`.
-    ///
-    /// The page ends early before its bodies pass `max_bytes`.
+    /// Returns the places of a session's records, newest first, without the records that expired before `now`, and the
+    /// place where the next page starts.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -66,8 +62,7 @@ impl Store {
         limit: u8,
         start: Option<Position>,
         now: Timestamp,
-        max_bytes: usize,
-    ) -> Result<Page, StoreError> {
+    ) -> Result<(Vec<Position>, Option<Position>), StoreError> {
         let session = AttributeValue::S(session_id.to_owned());
         let start = start.map(|position| position.into_key(SESSION_ID, session.clone()));
         let query = self
@@ -76,35 +71,12 @@ impl Store {
             .filter_expression("expires_at > :now")
             .expression_attribute_values(":session", session);
         let (items, next) = run(query).await?;
-        let places: Vec<_> = items.iter().map(Position::try_from).collect::<Result<_, _>>()?;
-
-        let mut bodies = self.batch_get(&places).await?;
-        let mut page = Page {
-            records: Vec::new(),
-            next,
-        };
-        let mut bytes = 0;
-        for (i, Position { event_id, .. }) in places.iter().enumerate() {
-            let record = bodies.found.remove(event_id);
-            bytes += record.as_ref().and_then(|r| r.body.as_ref()).map_or(0, Vec::len);
-            let too_much = bytes > max_bytes && !page.records.is_empty();
-            if too_much || bodies.unprocessed.contains(event_id) {
-                let last = i.checked_sub(1).and_then(|i| places.get(i));
-                let last = last.ok_or_else(|| StoreError::Unavailable {
-                    operation: BATCH_GET,
-                    source: "no key was processed".into(),
-                })?;
-                page.next = Some(last.clone());
-                break;
-            }
-            // DynamoDB may have deleted a record that the index still lists, and other programs may have written one.
-            page.records.extend(record);
-        }
-        Ok(page)
+        let places = items.iter().map(Position::try_from).collect::<Result<_, _>>()?;
+        Ok((places, next))
     }
 
     /// Returns a page of a shard's records without their bodies, newest first, without the records that expired before
-    /// `now`.
+    /// `now`. `until` is the newest time of receipt on the page.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -112,21 +84,22 @@ impl Store {
         &self,
         shard: u8,
         filter: &Filter,
+        until: &str,
         limit: u8,
         start: Option<Position>,
         now: Timestamp,
     ) -> Result<Page, StoreError> {
         let shard = AttributeValue::S(shard_name(shard));
         let start = start.map(|position| position.into_key(SHARD, shard.clone()));
-        let (from, to) = filter.bounds();
+        let (from, _) = filter.bounds();
         let mut conditions = vec!["expires_at > :now"];
         let mut query = self
             .newest_first(BY_TIME, limit, start, now)
-            .key_condition_expression("#shard = :shard AND received_at BETWEEN :from AND :to")
+            .key_condition_expression("#shard = :shard AND received_at BETWEEN :from AND :until")
             .expression_attribute_names("#shard", SHARD)
             .expression_attribute_values(":shard", shard)
             .expression_attribute_values(":from", AttributeValue::S(from))
-            .expression_attribute_values(":to", AttributeValue::S(to));
+            .expression_attribute_values(":until", AttributeValue::S(until.to_owned()));
         if let Some(event_type) = &filter.event_type {
             conditions.push("#type = :type");
             query = query
@@ -162,7 +135,12 @@ impl Store {
             .expression_attribute_values(":now", now)
     }
 
-    async fn batch_get(&self, places: &[Position]) -> Result<Batch, StoreError> {
+    /// Reads the records at these places with their bodies, in one call. An item can have 400 KB, so the caller chooses a
+    /// number of places that DynamoDB returns in time.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn records(&self, places: &[Position]) -> Result<Records, StoreError> {
         // With an eventually consistent read, a replica that lags behind the index would make the page skip records.
         let mut keys = KeysAndAttributes::builder().consistent_read(true);
         for Position { event_id, .. } in places {
@@ -170,39 +148,42 @@ impl Store {
             keys = keys.keys(HashMap::from([(EVENT_ID.to_owned(), id)]));
         }
         let Ok(keys) = keys.build() else {
-            return Ok(Batch::default());
+            return Ok(Records::default());
         };
         let request = self.client.batch_get_item().request_items(&self.table, keys);
-        let output = request.send().await.map_err(StoreError::of(BATCH_GET))?;
+        let output = request.send().await.map_err(StoreError::of("BatchGetItem"))?;
 
-        let mut batch = Batch::default();
-        for item in output
-            .responses
-            .into_iter()
-            .flatten()
-            .flat_map(|(_, items)| items)
-        {
-            if let Some(record) = own_record(item) {
-                batch.found.insert(record.event_id.clone(), record);
-            }
+        let mut records = Records::default();
+        let items = output.responses.into_iter().flatten();
+        for record in items.flat_map(|(_, items)| items).filter_map(own_record) {
+            records.found.insert(record.event_id.clone(), record);
         }
-        for left in output
-            .unprocessed_keys
-            .into_iter()
-            .flatten()
-            .flat_map(|(_, left)| left.keys)
-        {
-            batch.unprocessed.push(text(&left, EVENT_ID)?.to_owned());
+        let unprocessed = output.unprocessed_keys.into_iter().flatten();
+        for key in unprocessed.flat_map(|(_, unprocessed)| unprocessed.keys) {
+            records.unprocessed.push(text(&key, EVENT_ID)?.to_owned());
         }
-        Ok(batch)
+        Ok(records)
     }
 }
 
-/// The answer to a `BatchGetItem`.
-#[derive(Default)]
-struct Batch {
+/// The answer to [`Store::records`].
+#[derive(Debug, Default)]
+pub struct Records {
     found: HashMap<String, Record>,
     unprocessed: Vec<String>,
+}
+
+impl Records {
+    /// Takes a record. `None` if DynamoDB has deleted the record that the index still lists, or if another program wrote
+    /// the item.
+    pub fn take(&mut self, event_id: &str) -> Option<Record> {
+        self.found.remove(event_id)
+    }
+
+    /// Returns true if DynamoDB left this key for another call.
+    pub fn is_unprocessed(&self, event_id: &str) -> bool {
+        self.unprocessed.iter().any(|key| key == event_id)
+    }
 }
 
 /// Runs a query: the items of its page, and the place where the next page starts.

@@ -8,8 +8,8 @@ use aws_sdk_dynamodb::types::AttributeValue;
 
 use super::StoreError;
 use super::schema::{
-    ALERT, BODY, CONTENT_HASH, DELIVERY_TOKEN, EVENT_ID, EXPIRES_AT, OCCURRED_AT, OUTCOME, PROBLEMS, REASON,
-    RECEIVED_AT, SESSION_ID, SHARD, SHARDS, TYPE, shard_name,
+    ALERT, BODY, CONTENT_HASH, DELIVERY_TOKEN, ERASED_AT, EVENT_ID, EXPIRES_AT, OCCURRED_AT, OUTCOME,
+    PROBLEMS, REASON, RECEIVED_AT, SESSION, SESSION_ID, SHARD, SHARDS, TYPE, shard_name,
 };
 use crate::event::{Alert, Event, Problem};
 use crate::timestamp::Timestamp;
@@ -118,14 +118,18 @@ impl NewRecord<'_> {
             if let Some(time) = event.occurred_at {
                 put(OCCURRED_AT, AttributeValue::S(time.to_string()));
             }
-            // The index of sessions holds accepted events only, and only accepted events raise an alert.
-            if self.outcome == Outcome::Accepted {
-                if let Some(session) = &event.session_id {
-                    put(SESSION_ID, text(session));
-                }
-                if let Some(alert) = event.alert {
-                    put(ALERT, text(Alert::as_str(alert)));
-                }
+        }
+        // The index of sessions holds accepted events only, and only accepted events raise an alert. Each attribute of
+        // the published event is there, even if it is empty: AWS does not document what a pipe makes of a missing one.
+        if let (Some(event), Outcome::Accepted) = (self.event, self.outcome) {
+            let session = event.session_id.as_deref().unwrap_or_default();
+            if !session.is_empty() {
+                put(SESSION_ID, text(session));
+            }
+            put(SESSION, text(session));
+            put(ALERT, text(event.alert.map_or("", Alert::as_str)));
+            if event.occurred_at.is_none() {
+                put(OCCURRED_AT, text(""));
             }
         }
         item
@@ -155,6 +159,8 @@ pub struct Record {
     pub problems: Vec<Problem>,
     /// Why a person should see the record.
     pub alert: Option<String>,
+    /// The time at which an operator erased the payload, RFC 3339.
+    pub erased_at: Option<String>,
     /// The hash of type and data. `None` for a rejected record, and if the record was read from an index.
     pub content_hash: Option<[u8; 32]>,
     /// The body, verbatim. `None` if the record was read from an index, which has no bodies.
@@ -166,7 +172,8 @@ impl TryFrom<Item> for Record {
 
     fn try_from(mut item: Item) -> Result<Self, StoreError> {
         let mut optional = |attribute| match item.remove(attribute) {
-            Some(AttributeValue::S(text)) => Some(text),
+            // An accepted record has empty attributes for the published event.
+            Some(AttributeValue::S(text)) if !text.is_empty() => Some(text),
             _ => None,
         };
         let required = |value: Option<_>, attribute| value.ok_or(StoreError::Foreign { attribute });
@@ -184,6 +191,7 @@ impl TryFrom<Item> for Record {
             occurred_at: optional(OCCURRED_AT),
             received_at: required(optional(RECEIVED_AT), RECEIVED_AT)?,
             alert: optional(ALERT),
+            erased_at: optional(ERASED_AT),
             problems: problems
                 .map_err(|_| StoreError::Foreign { attribute: PROBLEMS })?
                 .unwrap_or_default(),

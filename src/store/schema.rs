@@ -4,7 +4,10 @@
 
 pub(super) const EVENT_ID: &str = "event_id";
 pub(super) const TYPE: &str = "type";
+/// The partition key of an index, so an item without a usable session does not have it.
 pub(super) const SESSION_ID: &str = "session_id";
+/// The session for the published event: an accepted record always has it, and it may be empty.
+pub(super) const SESSION: &str = "session";
 pub(super) const OCCURRED_AT: &str = "occurred_at";
 pub(super) const RECEIVED_AT: &str = "received_at";
 pub(super) const EXPIRES_AT: &str = "expires_at";
@@ -16,6 +19,7 @@ pub(super) const BODY: &str = "body";
 /// A short name, since DynamoDB counts names in an item's size.
 pub(super) const CONTENT_HASH: &str = "hash";
 pub(super) const DELIVERY_TOKEN: &str = "delivery_token";
+pub(super) const ERASED_AT: &str = "erased_at";
 pub(super) const SHARD: &str = "shard";
 
 pub(super) const BY_SESSION: &str = "by_session";
@@ -70,6 +74,7 @@ pub const INDEXES: [Index; 2] = [
             REASON,
             PROBLEMS,
             ALERT,
+            ERASED_AT,
         ],
     },
 ];

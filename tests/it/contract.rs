@@ -244,8 +244,11 @@ async fn what_is_signed_and_no_event_is_refused_with_the_place_and_kept() {
             br#"{"id":"a","type":"t","data":[]}"#.to_vec(),
             "data is not an object",
         ),
-        (br#"{"id":"","type":"t","data":{}}"#.to_vec(), "id is empty"),
-        (br#"{"id":"a","type":"","data":{}}"#.to_vec(), "type is empty"),
+        (br#"{"id":"a","type":"","data":{}}"#.to_vec(), "type is missing"),
+        (
+            br#"{"id":"a","type":"","event_type":null,"data":{}}"#.to_vec(),
+            "type is missing",
+        ),
         (br#"{"id":7,"type":"t","data":{}}"#.to_vec(), "id is not a string"),
         (
             br#"{"id":"a","type":{},"data":{}}"#.to_vec(),
@@ -402,6 +405,56 @@ async fn an_event_without_an_id_is_keyed_by_its_body() {
 }
 
 #[tokio::test]
+async fn an_empty_or_null_name_counts_as_absent() {
+    let receiver = Receiver::start().await;
+    for (body, id) in [
+        (
+            json!({"id": "", "event_id": "event-1", "type": "", "event_type": "t", "data": {}}),
+            "event-1",
+        ),
+        (
+            json!({"id": "event-2", "event_id": "", "type": "t", "event_type": "", "data": {}}),
+            "event-2",
+        ),
+        (
+            json!({"id": null, "event_id": "event-3", "type": "t", "data": {}}),
+            "event-3",
+        ),
+    ] {
+        assert_eq!(receiver.deliver(body.to_string()).await.received(false), id);
+    }
+    let nameless = json!({"id": "", "event_id": null, "type": "t", "data": {}});
+    let id = receiver.deliver(nameless.to_string()).await.received(false);
+    assert!(id.starts_with("sha256:"), "{id}");
+}
+
+#[tokio::test]
+async fn metadata_that_parsers_refuse_is_a_problem_and_reads_leave_it_out() {
+    let receiver = Receiver::start().await;
+    let deep = format!("{}{}", "[".repeat(128), "]".repeat(128));
+    for (i, (metadata, path)) in [
+        (format!(r#"{{"a":{deep}}}"#), "metadata.a"),
+        (r#"{"a":["\ud800"]}"#.to_owned(), "metadata.a[0]"),
+        (r#"{"\udc00":1}"#.to_owned(), "metadata"),
+        ("[1]".to_owned(), "metadata"),
+        (r#""text""#.to_owned(), "metadata"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let body = format!(r#"{{"id":"event-{i}","type":"t","data":{{}},"metadata":{metadata}}}"#);
+        receiver.deliver(&body).await.received(false);
+        let stored = receiver.get(&format!("/events/event-{i}")).await.body;
+        let problems = stored["problems"].as_array().unwrap();
+        let found = problems
+            .iter()
+            .filter(|problem| problem["path"].as_str().unwrap().starts_with(path));
+        assert_eq!(found.count(), 1, "{stored}");
+        assert_eq!(stored["metadata"], Value::Null, "{stored}");
+    }
+}
+
+#[tokio::test]
 async fn an_unknown_type_is_accepted_with_a_problem_noted() {
     let receiver = Receiver::start().await;
     let event = json!({"id": "event-1", "type": "voice.cloned", "data": {"session_id": "s", "n": 1}});
@@ -410,7 +463,7 @@ async fn an_unknown_type_is_accepted_with_a_problem_noted() {
     assert_eq!(stored.body["outcome"], "accepted");
     assert_eq!(
         stored.body["problems"],
-        json!([{"path": "type", "message": "is not one this receiver knows"}])
+        json!([{"path": "type", "message": "is not a type that this receiver knows"}])
     );
     assert_eq!(receiver.get("/results/s").await.body["count"], 1);
 }

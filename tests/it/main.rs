@@ -15,6 +15,7 @@ mod lambda;
 mod policies;
 mod properties;
 mod reads;
+mod reads_edges;
 mod rotation;
 mod signature;
 mod telemetry;

@@ -1,0 +1,286 @@
+//! The reads at their edges: large records, rejected bodies, late index entries, half answers of DynamoDB.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+use sonotheia_webhook::config::{Config, SecretSource};
+use sonotheia_webhook::timestamp::Timestamp;
+use testkit::*;
+
+/// The limit of a load balancer for Lambda's response, which holds the answer as a string.
+const LIMIT: usize = 1_000_000;
+
+fn response_bytes(answer: &Value) -> usize {
+    serde_json::to_string(&answer.to_string()).unwrap().len()
+}
+
+fn ago(seconds: i64) -> Timestamp {
+    Timestamp::from_millis(Timestamp::now().as_millis() - seconds * 1000)
+}
+
+fn ids(answer: &Answer) -> Vec<&str> {
+    let results = answer.body["results"].as_array().unwrap();
+    results
+        .iter()
+        .map(|result| result["event_id"].as_str().unwrap())
+        .collect()
+}
+
+async fn rejected_keys(receiver: &Receiver) -> Vec<String> {
+    let list = receiver.get("/results?outcome=rejected&limit=100").await;
+    ids(&list).into_iter().map(str::to_owned).collect()
+}
+
+#[tokio::test]
+async fn a_rejected_record_has_its_body_as_text_and_the_names_that_the_body_claims() {
+    let deep = format!(
+        r#"{{"id":"deep","type":"t","data":{}{}}}"#,
+        "[".repeat(5000),
+        "]".repeat(5000)
+    );
+    let cases: [(&[u8], Value, Value); 5] = [
+        (br#"{"id":"event-1","type":"t"}"#, json!("event-1"), json!("t")),
+        (
+            br#"{"event_id":"event-2","event_type":"u","data":1}"#,
+            json!("event-2"),
+            json!("u"),
+        ),
+        (br#"{"id":7,"type":["t"],"data":1}"#, Value::Null, Value::Null),
+        (b"not JSON", Value::Null, Value::Null),
+        (deep.as_bytes(), json!("deep"), json!("t")),
+    ];
+    for (body, id, event_type) in cases {
+        let receiver = Receiver::start().await;
+        receiver.deliver(body).await.expect(400, "invalid_event");
+        let key = &rejected_keys(&receiver).await[0];
+        let record = receiver.get(&format!("/events/{key}")).await.body;
+        assert_eq!(record["body"], std::str::from_utf8(body).unwrap(), "{record}");
+        assert_eq!(
+            (&record["claimed_event_id"], &record["claimed_type"]),
+            (&id, &event_type),
+            "{record}"
+        );
+        assert!(
+            record.get("data").is_none() && record.get("metadata").is_none(),
+            "{record}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_rejected_body_that_is_not_utf_8_is_shown_in_base64() {
+    let receiver = Receiver::start().await;
+    receiver
+        .deliver(b"{\"id\":\"\xff\"}")
+        .await
+        .expect(400, "invalid_event");
+    let key = &rejected_keys(&receiver).await[0];
+    let record = receiver.get(&format!("/events/{key}")).await.body;
+    assert_eq!(
+        record["body_base64"],
+        STANDARD.encode(b"{\"id\":\"\xff\"}"),
+        "{record}"
+    );
+    assert!(record.get("body").is_none(), "{record}");
+}
+
+#[tokio::test]
+async fn include_body_shows_the_text_that_was_signed() {
+    let receiver = Receiver::start().await;
+    let body = format!(" {} ", deepfake("event-1", "session-1", 0.5));
+    receiver.deliver(&body).await.received(false);
+    let plain = receiver.get("/events/event-1").await.body;
+    assert!(plain.get("body").is_none(), "{plain}");
+    let whole = receiver.get("/events/event-1?include=body").await.body;
+    assert_eq!(whole["body"], body);
+    assert_eq!(whole["data"], plain["data"]);
+    for query in [
+        "include=data",
+        "include=",
+        "include=body&include=body",
+        "body=true",
+    ] {
+        receiver
+            .get(&format!("/events/event-1?{query}"))
+            .await
+            .expect(400, "invalid_query");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_fits_a_load_balancer_whatever_the_records_hold() {
+    let receiver = Receiver::start().await;
+    let event = |id: usize, pad: &str| {
+        format!(r#"{{"id":"event-{id}","type":"t","data":{{"session_id":"s","pad":{pad}}}}}"#)
+    };
+    // The worst texts: quotes, escapes, and blanks that a string has to escape.
+    let pads = [
+        format!("[{}0]", r#""","#.repeat(80_000)),
+        format!(r#""{}""#, r"\\".repeat(100_000)),
+        format!("[{}0]", "0,\n\t".repeat(60_000)),
+    ];
+    for id in 0..9 {
+        receiver.deliver(event(id, &pads[id % 3])).await.received(false);
+    }
+    let (mut read, mut next) = (Vec::new(), String::new());
+    loop {
+        let answer = receiver.get(&format!("/results/s?limit=100{next}")).await;
+        assert_eq!(answer.status, 200, "{:?}", answer.status);
+        assert!(response_bytes(&answer.body) < LIMIT);
+        read.extend(ids(&answer).into_iter().map(str::to_owned));
+        match answer.body["next"].as_str() {
+            Some(cursor) => next = format!("&cursor={cursor}"),
+            None => break,
+        }
+    }
+    read.sort();
+    assert_eq!(read, (0..9).map(|id| format!("event-{id}")).collect::<Vec<_>>());
+
+    for id in 0..3 {
+        let whole = receiver
+            .get(&format!("/events/event-{id}?include=body"))
+            .await
+            .body;
+        assert!(response_bytes(&whole) < LIMIT);
+        let shown = whole["body"].as_str().map(str::to_owned);
+        let decoded = || STANDARD.decode(whole["body_base64"].as_str().unwrap()).unwrap();
+        let body = shown.unwrap_or_else(|| String::from_utf8(decoded()).unwrap());
+        assert_eq!(body, event(id, &pads[id]));
+    }
+    // Each control character takes seven bytes.
+    let control = vec![1; 262_144];
+    receiver.deliver(&control).await.expect(400, "invalid_event");
+    let key = &rejected_keys(&receiver).await[0];
+    let record = receiver.get(&format!("/events/{key}")).await.body;
+    assert!(response_bytes(&record) < LIMIT);
+    assert_eq!(record["body_base64"], STANDARD.encode(&control));
+}
+
+#[tokio::test]
+async fn a_list_fits_a_load_balancer_whatever_the_ids_hold() {
+    let receiver = Receiver::start().await;
+    for i in 0..100 {
+        let session = format!("{}{i:03}", "\u{1}".repeat(1000));
+        let event = json!({"id": format!("\"{i:03}{}", "\\".repeat(250)), "type": "\"".repeat(256), "data": {"session_id": session}});
+        receiver.deliver(event.to_string()).await.received(false);
+    }
+    let (mut count, mut next) = (0, String::new());
+    loop {
+        let answer = receiver.get(&format!("/results?limit=100{next}")).await.body;
+        assert!(response_bytes(&answer) < LIMIT);
+        count += answer["count"].as_u64().unwrap();
+        match answer["next"].as_str() {
+            Some(cursor) => next = format!("&cursor={cursor}"),
+            None => break,
+        }
+    }
+    assert_eq!(count, 100);
+}
+
+#[tokio::test]
+async fn a_later_page_never_shows_a_record_that_is_newer_than_the_first_page() {
+    let receiver = Receiver::start().await;
+    let store = async |id: String, seconds| {
+        let event = json!({"id": id, "type": "t", "data": {"session_id": "s"}}).to_string();
+        receiver.ingest(event.as_bytes(), ago(seconds)).await;
+    };
+    for i in 0..30 {
+        store(format!("event-{i:02}"), 100 + i).await;
+    }
+    let first = receiver.get("/results?limit=5").await;
+    let mut shown: Vec<String> = ids(&first).into_iter().map(str::to_owned).collect();
+    // New events, and events that reach the index late, spread over all shards.
+    for i in 0..64 {
+        store(format!("new-{i}"), 0).await;
+        store(format!("late-{i}"), 101).await;
+    }
+    let mut next = first.body["next"].as_str().map(str::to_owned);
+    while let Some(cursor) = next {
+        let page = receiver.get(&format!("/results?limit=5&cursor={cursor}")).await;
+        shown.extend(ids(&page).into_iter().map(str::to_owned));
+        next = page.body["next"].as_str().map(str::to_owned);
+    }
+    assert_eq!(
+        shown,
+        (0..30).map(|i| format!("event-{i:02}")).collect::<Vec<_>>()
+    );
+}
+
+#[tokio::test]
+async fn keys_that_dynamodb_leaves_unprocessed_are_asked_for_again() {
+    static LEFT: AtomicBool = AtomicBool::new(false);
+    LEFT.store(true, Ordering::SeqCst);
+    let fault = Fault::Rewrite(|request, (status, answer)| {
+        if !request.contains("BatchGetItem") || !LEFT.swap(false, Ordering::SeqCst) {
+            return (status, answer);
+        }
+        let asked: Value = serde_json::from_str(request.split_once("\r\n\r\n").unwrap().1).unwrap();
+        let nothing = json!({"Responses": {TABLE: []}, "UnprocessedKeys": asked["RequestItems"]});
+        (status, nothing.to_string())
+    });
+    let config = Config::new(TABLE, SecretSource::Fixed(SECRET.into()));
+    let receiver = Receiver::with(config, None, Some(fault)).await;
+    receiver
+        .deliver(deepfake("event-1", "session-1", 0.5).to_string())
+        .await
+        .received(false);
+    let answer = receiver.get("/results/session-1").await;
+    assert_eq!(ids(&answer), ["event-1"]);
+    assert!(!LEFT.load(Ordering::SeqCst), "the fault happened");
+}
+
+#[tokio::test]
+async fn a_dynamodb_that_does_not_return_the_old_item_still_dedupes() {
+    let fault = Fault::Rewrite(|_, (status, answer)| {
+        let Ok(mut answer) = serde_json::from_str::<Value>(&answer) else {
+            return (status, answer);
+        };
+        let is_refusal = answer["__type"]
+            .as_str()
+            .is_some_and(|kind| kind.contains("ConditionalCheckFailed"));
+        if is_refusal {
+            answer.as_object_mut().unwrap().remove("Item");
+        }
+        (status, answer.to_string())
+    });
+    let config = Config::new(TABLE, SecretSource::Fixed(SECRET.into()));
+    let receiver = Receiver::with(config, None, Some(fault)).await;
+    let event = deepfake("event-1", "session-1", 0.5).to_string();
+    receiver.deliver(&event).await.received(false);
+    receiver.deliver(&event).await.received(true);
+    let other = deepfake("event-1", "session-1", 0.6).to_string();
+    receiver.deliver(&other).await.expect(409, "event_conflict");
+    receiver.deliver(&other).await.expect(409, "event_conflict");
+}
+
+#[tokio::test]
+async fn an_erased_record_has_no_payload_and_a_redelivery_is_a_duplicate() {
+    let receiver = Receiver::start().await;
+    let event = deepfake("event-1", "session-1", 0.9).to_string();
+    receiver.deliver(&event).await.received(false);
+    receiver
+        .direct
+        .update_item()
+        .table_name(TABLE)
+        .key(
+            "event_id",
+            aws_sdk_dynamodb::types::AttributeValue::S("event-1".into()),
+        )
+        .update_expression("SET erased_at = :now REMOVE body, problems, session_id, #session, alert")
+        .expression_attribute_names("#session", "session")
+        .expression_attribute_values(":now", aws_sdk_dynamodb::types::AttributeValue::S(at(0)))
+        .send()
+        .await
+        .unwrap();
+    let record = receiver.get("/events/event-1?include=body").await.body;
+    assert!(record["erased_at"].is_string(), "{record}");
+    for member in ["data", "metadata", "body", "session_id", "alert", "problems"] {
+        assert!(record.get(member).is_none(), "{member}: {record}");
+    }
+    assert_eq!(record["type"], "deepfake.completed");
+    assert!(receiver.get("/results").await.body["results"][0]["erased_at"].is_string());
+    receiver.get("/results/session-1").await.expect(404, "not_found");
+    receiver.deliver(&event).await.received(true);
+}
