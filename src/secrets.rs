@@ -3,6 +3,7 @@
 //! [`cache`] decides which call a delivery needs; this module makes the calls.
 
 pub mod cache;
+pub mod text;
 
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -10,12 +11,12 @@ use std::time::{Duration, Instant};
 
 use aws_sdk_secretsmanager::Client;
 use aws_sdk_secretsmanager::error::ProvideErrorMetadata;
-use serde::Deserialize;
 
 use crate::cause::{CallError, Causes};
-use crate::signature::{EmptySecret, Secret, Signature};
+use crate::signature::{Secret, Signature};
 use crate::timestamp::Timestamp;
 use cache::{Cache, Step};
+use text::UnusableSecret;
 
 /// A version of the secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,46 +82,20 @@ pub enum SecretsError {
         #[source]
         source: CallError,
     },
-    /// The version holds bytes and no text.
-    #[error("the secret's {stage} version is binary; store a string, or a JSON object with `webhook_secret`")]
-    Binary {
-        /// The version.
-        stage: Stage,
-    },
-    /// The version is a JSON object without a string `webhook_secret`.
-    #[error("the secret's {stage} version is a JSON object without a string `webhook_secret`")]
-    NoWebhookSecret {
-        /// The version.
-        stage: Stage,
-    },
-    /// The version is empty, or holds blanks only.
+    /// The version is there, and it is not a usable secret.
     #[error("the secret's {stage} version is not usable")]
-    Empty {
+    Unusable {
         /// The version.
         stage: Stage,
+        /// The version's id.
+        id: String,
         /// The reason.
         #[source]
-        source: EmptySecret,
+        source: UnusableSecret,
     },
-    /// The signature matches no known version, and the receiver cannot ask for newer ones now.
-    #[error(
-        "the signature matches no known version of the secret, and Secrets Manager is not available to ask for newer ones"
-    )]
-    Unknown,
-}
-
-impl SecretsError {
-    /// Returns true if the error is about this version of the secret, so that a retry cannot help.
-    const fn is_settled(&self) -> bool {
-        match self {
-            Self::Missing { .. }
-            | Self::Denied { .. }
-            | Self::Binary { .. }
-            | Self::NoWebhookSecret { .. }
-            | Self::Empty { .. } => true,
-            Self::Fetch { .. } | Self::Unknown => false,
-        }
-    }
+    /// The signature matches no usable version, and the receiver cannot ask for newer ones now.
+    #[error("no usable version of the secret is known that could settle whether the signature is right")]
+    Unavailable,
 }
 
 /// The signing secret.
@@ -148,9 +123,7 @@ impl Secrets {
     pub async fn prefetch(&self, now: Timestamp) {
         if let Self::Managed(managed) = self {
             let _turn = managed.asking.lock().await;
-            if let Err(error) = managed.ask(Stage::Current, Clock::at(now)).await {
-                warn(&error);
-            }
+            managed.ask(Stage::Current, Clock::at(now)).await;
         }
     }
 
@@ -205,7 +178,7 @@ impl Managed {
             let step = self.cache().next(matches, self.period, clock.start);
             let stage = match step {
                 Step::Answer(answer) => break Ok(answer),
-                Step::Unknown => break Err(SecretsError::Unknown),
+                Step::Unavailable => break Err(SecretsError::Unavailable),
                 Step::Ask(stage) => stage,
                 Step::AskOnMismatch => Stage::Current,
             };
@@ -218,10 +191,8 @@ impl Managed {
                 self.cache().note_mismatch(clock.start);
             }
             refreshes += 1;
-            match self.ask(stage, clock).await {
-                Err(error) if !self.cache().has_current() => break Err(error),
-                Err(error) => warn(&error),
-                Ok(()) => {}
+            if !self.ask(stage, clock).await && !self.cache().has_current() {
+                break Err(SecretsError::Unavailable);
             }
         };
         Verification { version, refreshes }
@@ -232,30 +203,35 @@ impl Managed {
         self.cache.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Makes one call, and notes its result in the cache.
-    async fn ask(&self, stage: Stage, clock: Clock) -> Result<(), SecretsError> {
+    /// Makes one call, notes its result in the cache, and logs a fault. Returns false if the call failed.
+    async fn ask(&self, stage: Stage, clock: Clock) -> bool {
         let asked = clock.now();
         let found = self.fetch(stage).await;
         let mut cache = self.cache();
-        match (stage, found) {
-            (Stage::Current, Ok(version)) => cache.put_current(version.id, version.secret, asked),
-            (Stage::Previous, Ok(version)) => cache.put_previous(Some(version.secret), asked),
-            (Stage::Previous, Err(error)) if error.is_settled() => {
-                cache.put_previous(None, asked);
-                // A secret that was never rotated has no previous version.
-                if !matches!(error, SecretsError::Missing { .. }) {
-                    warn(&error);
-                }
+        match (stage, &found) {
+            (Stage::Current, Ok((id, secret))) => cache.put_current(id.clone(), Some(secret.clone()), asked),
+            (Stage::Current, Err(SecretsError::Unusable { id, .. })) => {
+                cache.put_current(id.clone(), None, asked)
             }
-            (stage, Err(error)) => {
-                cache.note_failure(stage, clock.now());
-                return Err(error);
-            }
+            (Stage::Previous, Ok((_, secret))) => cache.put_previous(Some(secret.clone()), asked),
+            (Stage::Previous, Err(error)) if error.is_settled() => cache.put_previous(None, asked),
+            (stage, Err(_)) => cache.note_failure(stage, clock.now()),
         }
-        Ok(())
+        drop(cache);
+        match &found {
+            Ok(_) => {}
+            // A secret that was never rotated has no previous version.
+            Err(SecretsError::Missing {
+                stage: Stage::Previous,
+                ..
+            }) => {}
+            Err(error) => tracing::warn!(error = %Causes(error), "the signing secret could not be refreshed"),
+        }
+        found.is_ok()
     }
 
-    async fn fetch(&self, stage: Stage) -> Result<Version, SecretsError> {
+    /// Fetches a version: its id, and the secret.
+    async fn fetch(&self, stage: Stage) -> Result<(String, Secret), SecretsError> {
         let request = self.client.get_secret_value().secret_id(&self.id);
         let sent = request.version_stage(stage.as_str()).send().await;
         let output = sent.map_err(|error| {
@@ -267,50 +243,20 @@ impl Managed {
                 _ => SecretsError::Fetch { stage, source },
             }
         })?;
-        let text = output.secret_string().ok_or(SecretsError::Binary { stage })?;
-        Ok(Version {
-            secret: read(text, stage)?,
-            id: output.version_id().unwrap_or_default().to_owned(),
-        })
+        let id = output.version_id().unwrap_or_default().to_owned();
+        match text::key(output.secret_string()).and_then(|key| Ok(Secret::new(key)?)) {
+            Ok(secret) => Ok((id, secret)),
+            Err(source) => Err(SecretsError::Unusable { stage, id, source }),
+        }
     }
 }
 
-/// A usable version of the secret.
-struct Version {
-    id: String,
-    secret: Secret,
-}
-
-fn read(text: &str, stage: Stage) -> Result<Secret, SecretsError> {
-    let key = webhook_secret(text, stage)?;
-    Secret::new(key).map_err(|source| SecretsError::Empty { stage, source })
-}
-
-/// Reads the key from a version's text: the plain string, or the `webhook_secret` of a JSON object. A key of blanks reads
-/// as empty: it is a slip, and anyone can guess it.
-///
-/// # Errors
-/// [`SecretsError::NoWebhookSecret`] for an object without a string `webhook_secret`.
-pub fn webhook_secret(text: &str, stage: Stage) -> Result<String, SecretsError> {
-    #[derive(Deserialize)]
-    struct Object {
-        webhook_secret: String,
+impl SecretsError {
+    /// Returns true if the error is about this version of the secret, so that a retry cannot help.
+    const fn is_settled(&self) -> bool {
+        match self {
+            Self::Missing { .. } | Self::Denied { .. } | Self::Unusable { .. } => true,
+            Self::Fetch { .. } | Self::Unavailable => false,
+        }
     }
-    let is_object = serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(text).is_ok();
-    let secret = if is_object {
-        let object: Object =
-            serde_json::from_str(text).map_err(|_| SecretsError::NoWebhookSecret { stage })?;
-        object.webhook_secret
-    } else {
-        text.to_owned()
-    };
-    Ok(if secret.trim().is_empty() {
-        String::new()
-    } else {
-        secret
-    })
-}
-
-fn warn(error: &SecretsError) {
-    tracing::warn!(error = %Causes(error), "the signing secret could not be refreshed");
 }

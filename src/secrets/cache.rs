@@ -10,13 +10,14 @@
 //! | at start, and when the current version is `SECRET_CACHE_SECONDS` old | `AWSCURRENT` | once per cache period |
 //! | a signature does not match the current version | `AWSPREVIOUS` | once per current version and cache period |
 //! | a signature matches neither version | `AWSCURRENT` | once in 30 s |
-//! | a call failed | the same call again | once in 10 s; without any current version, once a delivery |
+//! | a call failed | the same call again | once in 10 s; 10 times in 10 s while no current version is known |
 //!
 //! While calls fail, the last good version serves, whatever its age. A previous version that is missing, unusable or
-//! denied is not a failure: for a cache period there is no previous secret.
+//! denied is not a failure: for a cache period there is no previous secret. A current version that is unusable counts as
+//! missing, so the previous version serves.
 //!
-//! The cache calls a signature wrong only if it knows both versions of the last cache period. Otherwise a mismatch may be
-//! a rotation, so the delivery gets an error that the sender retries.
+//! The cache calls a signature wrong only if it knows both versions of the last cache period, and the current version is
+//! usable. Otherwise the sender may have a newer secret, so the delivery gets an error that the sender retries.
 
 use std::time::Duration;
 
@@ -29,6 +30,10 @@ pub const MISMATCH_INTERVAL: Duration = Duration::from_secs(30);
 /// The shortest time between a failed call and the same call again.
 pub const FAILURE_INTERVAL: Duration = Duration::from_secs(10);
 
+/// The number of failed calls in [`FAILURE_INTERVAL`] while no current version is known. Every delivery needs this call, so
+/// it is repeated soon; forgeries cannot drive it beyond this number.
+pub const FIRST_CALLS: u8 = 10;
+
 /// The cache believes a noted time that is up to this far ahead of a delivery's time. Deliveries overtake each other and
 /// note the times of their calls, and somebody may set the clock back.
 pub const AHEAD: Duration = Duration::from_secs(60);
@@ -38,8 +43,8 @@ pub const AHEAD: Duration = Duration::from_secs(60);
 pub enum Step {
     /// The signature matches this version, or no version.
     Answer(Option<Stage>),
-    /// The cache does not know whether a newer secret matches, and may not ask now.
-    Unknown,
+    /// The cache cannot tell whether the signature is right, and may not ask now.
+    Unavailable,
     /// Ask Secrets Manager for this version.
     Ask(Stage),
     /// Ask Secrets Manager for the current version, because of a mismatch.
@@ -54,12 +59,15 @@ pub struct Cache<S> {
     previous: Slot<Option<S>>,
     /// The time of the last refresh that a mismatch caused.
     mismatch: Option<Timestamp>,
+    /// The failed calls while no current version is known: the time of the first one, and their number.
+    first_calls: Option<(Timestamp, u8)>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Version<S> {
     id: String,
-    secret: S,
+    /// `None` if nobody can use the version: malformed, binary or empty.
+    secret: Option<S>,
 }
 
 /// The knowledge of one version.
@@ -94,9 +102,8 @@ impl<T> Slot<T> {
             .is_some_and(|(_, asked)| within(age, *asked, now))
     }
 
-    fn failed_lately(&self, now: Timestamp) -> bool {
-        self.failed
-            .is_some_and(|then| within(FAILURE_INTERVAL, then, now))
+    fn failed_within(&self, interval: Duration, now: Timestamp) -> bool {
+        self.failed.is_some_and(|then| within(interval, then, now))
     }
 }
 
@@ -114,6 +121,7 @@ impl<S> Default for Cache<S> {
             current: Slot::default(),
             previous: Slot::default(),
             mismatch: None,
+            first_calls: None,
         }
     }
 }
@@ -127,19 +135,28 @@ impl<S> Cache<S> {
         let Self {
             current, previous, ..
         } = self;
-        let is_fresh = current.is_within(period, now);
-        let may_ask = !current.failed_lately(now);
-        let version = match current.value() {
-            Some(version) if is_fresh || !may_ask => version,
-            _ => return Step::Ask(Stage::Current),
+        let Some(version) = current.value() else {
+            let used_up = self
+                .first_calls
+                .is_some_and(|(since, calls)| calls >= FIRST_CALLS && within(FAILURE_INTERVAL, since, now));
+            return if used_up {
+                Step::Unavailable
+            } else {
+                Step::Ask(Stage::Current)
+            };
         };
-        if matches(&version.secret) {
+        let is_fresh = current.is_within(period, now);
+        let may_ask = !current.failed_within(FAILURE_INTERVAL, now);
+        if !is_fresh && may_ask {
+            return Step::Ask(Stage::Current);
+        }
+        if version.secret.as_ref().is_some_and(&matches) {
             return Step::Answer(Some(Stage::Current));
         }
 
         // Somebody may have revoked a version that is past its period: ask for it before believing it.
         let is_previous_fresh = previous.is_within(period, now);
-        if !is_previous_fresh && !previous.failed_lately(now) {
+        if !is_previous_fresh && !previous.failed_within(FAILURE_INTERVAL, now) {
             return Step::Ask(Stage::Previous);
         }
         if let Some(Some(secret)) = previous.value()
@@ -155,16 +172,11 @@ impl<S> Cache<S> {
         if may_ask && !asked_for_this_delivery && !asked_on_mismatch {
             return Step::AskOnMismatch;
         }
-        if is_fresh && is_previous_fresh {
+        if is_fresh && is_previous_fresh && version.secret.is_some() {
             Step::Answer(None)
         } else {
-            Step::Unknown
+            Step::Unavailable
         }
-    }
-
-    /// Returns true if the cache holds a current version, however old.
-    pub fn has_current(&self) -> bool {
-        self.current.held.is_some()
     }
 
     /// Notes that a mismatch causes a refresh at `now`.
@@ -172,12 +184,19 @@ impl<S> Cache<S> {
         self.mismatch = Some(now);
     }
 
-    /// Notes the current version that a call at `asked` brought. Another current version has another previous version.
-    pub fn put_current(&mut self, id: String, secret: S, asked: Timestamp) {
+    /// Notes the current version that a call at `asked` brought; its secret is `None` if the version is unusable. Another
+    /// current version has another previous version.
+    pub fn put_current(&mut self, id: String, secret: Option<S>, asked: Timestamp) {
         if self.current.value().is_none_or(|known| known.id != id) {
             self.previous = Slot::default();
         }
+        self.first_calls = None;
         self.current.fill(Version { id, secret }, asked);
+    }
+
+    /// Returns true if the cache holds a current version, usable or not.
+    pub fn has_current(&self) -> bool {
+        self.current.held.is_some()
     }
 
     /// Notes the previous version that a call at `asked` brought; `None` if there is no usable previous version.
@@ -185,10 +204,19 @@ impl<S> Cache<S> {
         self.previous.fill(secret, asked);
     }
 
-    /// Notes that the call for a version failed at `now`.
+    /// Notes that the call for a version failed at `now`. Without any current version the delivery then ends, since the next
+    /// step would be the same call.
     pub fn note_failure(&mut self, stage: Stage, now: Timestamp) {
         match stage {
-            Stage::Current => self.current.failed = Some(now),
+            Stage::Current => {
+                self.current.failed = Some(now);
+                self.first_calls = match self.first_calls {
+                    Some((since, calls)) if within(FAILURE_INTERVAL, since, now) => {
+                        Some((since, calls.saturating_add(1)))
+                    }
+                    _ => Some((now, 1)),
+                };
+            }
             Stage::Previous => self.previous.failed = Some(now),
         }
     }

@@ -429,7 +429,8 @@ async fn the_secret_is_a_plain_string_or_a_json_object_and_never_empty() {
         ("plain", Some("plain")),
         (r#"{"webhook_secret":"inner","other":1}"#, Some("inner")),
         (r#""quoted""#, Some(r#""quoted""#)),
-        ("{not json", Some("{not json")),
+        ("{not json", None),
+        ("\u{feff}{\"webhook_secret\":\"inner\"}", None),
         ("{}", None),
         (r#"{"webhook_secret":7}"#, None),
         (r#"{"webhook_secret":""}"#, None),
@@ -442,6 +443,60 @@ async fn the_secret_is_a_plain_string_or_a_json_object_and_never_empty() {
             None => assert!(verdict.is_err(), "{stored}"),
         }
     }
+}
+
+#[tokio::test]
+async fn an_unusable_current_version_counts_as_missing_and_the_previous_version_serves() {
+    for unusable in ["{\"webhook_secret\":\"two\",}", " ", "{}", "binary"] {
+        for warm in [false, true] {
+            let r = Rotation::start("one").await;
+            if warm {
+                assert_eq!(r.verify("one", 0).await.unwrap(), Some(Stage::Current));
+            }
+            match unusable {
+                "binary" => r.put_binary(b"two").await,
+                text => r.put(text).await,
+            }
+            assert_eq!(
+                r.verify("one", CACHE).await.unwrap(),
+                Some(Stage::Previous),
+                "{unusable}"
+            );
+            // The sender may have a secret that the receiver cannot read, so this is not a 401.
+            assert!(r.verify("two", CACHE).await.is_err(), "{unusable}");
+            assert!(r.verify(unusable, CACHE).await.is_err(), "{unusable}");
+            let forgeries = async {
+                for _ in 0..50 {
+                    assert!(r.verify("forged", CACHE + 1).await.is_err());
+                }
+            };
+            let ((), calls) = r.calls(forgeries).await;
+            assert!(calls <= 1, "{unusable}: {calls} calls");
+            // The operator mends the secret.
+            r.put("three").await;
+            assert_eq!(
+                r.verify("three", CACHE + 40).await.unwrap(),
+                Some(Stage::Current),
+                "{unusable}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn forgeries_do_not_drive_calls_while_no_secret_can_be_had() {
+    let r = Rotation::start("one").await;
+    r.manager.break_with(Some(Fault::InternalError));
+    let forgeries = async {
+        for _ in 0..100 {
+            assert!(r.verify("forged", 0).await.is_err());
+        }
+    };
+    let ((), calls) = r.calls(forgeries).await;
+    // Ten calls of two attempts each.
+    assert!(calls <= 20, "{calls} calls");
+    r.manager.break_with(None);
+    assert_eq!(r.verify("one", 11).await.unwrap(), Some(Stage::Current));
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use crate::show::clean;
 use emulators::BoxError;
 use sonotheia_webhook::aws::TrustError;
 use sonotheia_webhook::config::Faults;
-use sonotheia_webhook::secrets::SecretsError;
+use sonotheia_webhook::secrets::text::UnusableSecret;
 use sonotheia_webhook::signature::{EmptySecret, MalformedSignature};
 use sonotheia_webhook::store::StoreError;
 
@@ -192,12 +192,13 @@ pub enum Failure {
         #[source]
         source: BoxError,
     },
-    /// It is bytes.
-    #[error("the secret is binary; it has to be a string, or a JSON object with `webhook_secret`")]
-    BinarySecret,
-    /// It is something else.
-    #[error(transparent)]
-    SecretShape(SecretsError),
+    /// The version in Secrets Manager is no usable secret.
+    #[error("the secret {id} is not usable")]
+    UnusableSecret {
+        id: String,
+        #[source]
+        source: UnusableSecret,
+    },
     /// Something is wrong with the deployment.
     #[error("{wrong} of {checked} checks failed")]
     Unwell { wrong: usize, checked: usize },

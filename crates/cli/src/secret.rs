@@ -3,7 +3,8 @@
 use aws_sdk_secretsmanager::error::ProvideErrorMetadata;
 use clap::Args;
 use sonotheia_webhook::aws;
-use sonotheia_webhook::secrets::{Stage, webhook_secret};
+use sonotheia_webhook::secrets::Stage;
+use sonotheia_webhook::secrets::text;
 
 use crate::failure::Failure;
 
@@ -41,7 +42,7 @@ impl Source {
     }
 }
 
-/// One version's text, perhaps empty; none where there is no such secret or version.
+/// Fetches the key of one version. `None` if there is no such secret or version.
 pub async fn fetch(id: &str, stage: Stage) -> Result<Option<String>, Failure> {
     let sdk = aws::sdk_config().await.map_err(Failure::Trust)?;
     if sdk.region().is_none() {
@@ -60,6 +61,9 @@ pub async fn fetch(id: &str, stage: Stage) -> Result<Option<String>, Failure> {
             });
         }
     };
-    let text = output.secret_string().ok_or(Failure::BinarySecret)?;
-    Ok(Some(webhook_secret(text, stage).map_err(Failure::SecretShape)?))
+    let key = text::key(output.secret_string());
+    key.map(Some).map_err(|source| Failure::UnusableSecret {
+        id: id.to_owned(),
+        source,
+    })
 }
