@@ -46,7 +46,9 @@ impl TransportError {
         } else if error.is_user() {
             Self::Request
         } else {
-            let io = error.source().and_then(|source| source.downcast_ref::<io::Error>());
+            let io = error
+                .source()
+                .and_then(|source| source.downcast_ref::<io::Error>());
             io.map_or(Self::Closed, |error| Self::Broken(error.kind()))
         }
     }
