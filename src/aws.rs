@@ -113,6 +113,7 @@ pub fn secrets_manager(config: &SdkConfig) -> aws_sdk_secretsmanager::Client {
 
 fn timeouts(limits: deadline::Call) -> TimeoutConfig {
     TimeoutConfig::builder()
+        .connect_timeout(deadline::CONNECT)
         .operation_attempt_timeout(limits.attempt)
         .operation_timeout(limits.operation)
         .build()

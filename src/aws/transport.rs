@@ -1,11 +1,17 @@
 //! HTTP/1.1 over TLS for the SDK's clients, with hyper and rustls.
 //!
 //! The SDK's own client also brings HTTP/2, proxies and the system's roots, which cost every cold start and a tenth of
-//! the binary (`docs/performance.md`).
+//! the binary (`docs/performance.md`). It also keeps idle connections by the monotonic clock, which stands still while
+//! Lambda freezes the process.
 
-use std::error::Error;
+pub mod connect;
+pub mod error;
+mod pool;
+
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
+use aws_smithy_runtime_api::client::connection::{CaptureSmithyConnection, ConnectionMetadata};
 use aws_smithy_runtime_api::client::http::{
     HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
 };
@@ -13,71 +19,178 @@ use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::body::SdkBody;
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector as TcpConnector;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use hyper::header::{HOST, HeaderValue};
+use hyper::{Request, Response, Uri};
 use rustls::{ClientConfig, RootCertStore};
+use tokio_rustls::TlsConnector;
 
-use crate::deadline;
+use connect::Origin;
+use error::TransportError;
+use pool::{Connection, Pool};
 
 /// An HTTP client. Its clones share one pool of connections.
 #[derive(Clone, Debug)]
-pub struct HttpsClient(Client<HttpsConnector<TcpConnector>, SdkBody>);
+pub struct HttpsClient(Arc<Shared>);
+
+struct Shared {
+    tls: TlsConnector,
+    pool: Pool,
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared")
+            .field("pool", &self.pool)
+            .finish_non_exhaustive()
+    }
+}
 
 impl HttpsClient {
     /// A client that trusts `roots`. It speaks plain HTTP to endpoints whose URL begins with `http:`.
     pub fn new(roots: RootCertStore) -> Self {
-        let mut tcp = TcpConnector::new();
-        tcp.enforce_http(false);
-        tcp.set_nodelay(true);
-        tcp.set_connect_timeout(Some(deadline::CONNECT));
         let tls = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
             .with_safe_default_protocol_versions()
             .expect("ring has the suites of TLS 1.2 and 1.3")
             .with_root_certificates(roots)
             .with_no_client_auth();
-        let https = HttpsConnectorBuilder::new()
-            .with_tls_config(tls)
-            .https_or_http()
-            .enable_http1()
-            .wrap_connector(tcp);
-        // After Lambda has frozen the process, the pool holds connections that the other side has closed.
-        let client = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .build(https);
-        Self(client)
+        Self(Arc::new(Shared {
+            tls: TlsConnector::from(Arc::new(tls)),
+            pool: Pool::default(),
+        }))
     }
 }
 
 impl HttpClient for HttpsClient {
-    fn http_connector(&self, _: &HttpConnectorSettings, _: &RuntimeComponents) -> SharedHttpConnector {
-        SharedHttpConnector::new(self.clone())
-    }
-}
-
-impl HttpConnector for HttpsClient {
-    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        let client = self.0.clone();
-        HttpConnectorFuture::new(async move {
-            let request = request
-                .try_into_http1x()
-                .map_err(|error| ConnectorError::user(error.into()))?;
-            let response = client.request(request).await.map_err(connector_error)?;
-            HttpResponse::try_from(response.map(SdkBody::from_body_1_x))
-                .map_err(|error| ConnectorError::other(error.into(), None))
+    fn http_connector(&self, settings: &HttpConnectorSettings, _: &RuntimeComponents) -> SharedHttpConnector {
+        SharedHttpConnector::new(Connector {
+            client: self.clone(),
+            connect: settings.connect_timeout(),
+            read: settings.read_timeout(),
         })
     }
 }
 
-/// Sorts an error for the SDK's retries: after every fault of the network, a retry may succeed.
-fn connector_error(error: hyper_util::client::legacy::Error) -> ConnectorError {
-    let of_hyper = error
-        .source()
-        .and_then(|source| source.downcast_ref::<hyper::Error>());
-    if of_hyper.is_some_and(hyper::Error::is_user) {
-        ConnectorError::user(error.into())
-    } else {
-        ConnectorError::io(error.into())
+/// The client with the time limits of one call.
+#[derive(Clone, Debug)]
+struct Connector {
+    client: HttpsClient,
+    /// The limit of a TCP connection to one address.
+    connect: Option<Duration>,
+    /// The limit between a request and the head of its answer.
+    read: Option<Duration>,
+}
+
+impl HttpConnector for Connector {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let this = self.clone();
+        HttpConnectorFuture::new(async move {
+            let answer = this.exchange(request).await.map_err(ConnectorError::from)?;
+            HttpResponse::try_from(answer).map_err(|_| TransportError::NotHttp.into())
+        })
+    }
+}
+
+impl Connector {
+    /// Sends a request on an idle connection or on a new one, and reads the whole answer. (The SDK reads it as a whole,
+    /// too, and then the connection is free for the next request.)
+    async fn exchange(&self, request: HttpRequest) -> Result<Response<SdkBody>, TransportError> {
+        let request = request.try_into_http1x().map_err(|_| TransportError::Request)?;
+        let capture = request.extensions().get::<CaptureSmithyConnection>().cloned();
+        let origin = Origin::of(request.uri()).ok_or(TransportError::Request)?;
+        let request = in_origin_form(request, &origin)?;
+
+        let pool = &self.client.0.pool;
+        let mut attempt = Attempt {
+            pool,
+            origin: &origin,
+            has_answer: false,
+        };
+        let (connection, answer) = self.send(&origin, request, capture).await?;
+        let (head, body) = answer.into_parts();
+        let body = body.collect().await.map_err(|error| TransportError::of(&error))?;
+        attempt.has_answer = true;
+        pool.put(&origin, connection, SystemTime::now());
+        Ok(Response::from_parts(head, SdkBody::from(body.to_bytes())))
+    }
+
+    async fn send(
+        &self,
+        origin: &Origin,
+        mut request: Request<SdkBody>,
+        capture: Option<CaptureSmithyConnection>,
+    ) -> Result<(Connection, Response<Incoming>), TransportError> {
+        let mut idle = self.client.0.pool.take(origin, SystemTime::now()).await;
+        loop {
+            let is_new = idle.is_none();
+            let mut connection = match idle.take() {
+                Some(connection) => connection,
+                None => connect::connect(origin, &self.client.0.tls, self.connect).await?,
+            };
+            if let Some(capture) = &capture {
+                report(capture, &connection);
+            }
+            let sent = connection.sender.try_send_request(request);
+            match within(self.read, sent).await? {
+                Ok(answer) => return Ok((connection, answer)),
+                // The server closed the idle connection before hyper wrote the request to it.
+                Err(mut refused) => match refused.take_message() {
+                    Some(unsent) if !is_new => request = unsent,
+                    _ => return Err(TransportError::of(refused.error())),
+                },
+            }
+        }
+    }
+}
+
+/// Gives the SDK the means to keep a connection from being used again, as it wants to after a 5xx answer.
+fn report(capture: &CaptureSmithyConnection, connection: &Connection) {
+    let poisoned = connection.poisoned.clone();
+    capture.set_connection_retriever(move || {
+        let poisoned = poisoned.clone();
+        let metadata = ConnectionMetadata::builder()
+            .proxied(false)
+            .poison_fn(move || poisoned.set());
+        Some(metadata.build())
+    });
+}
+
+/// An attempt in progress. If it ends without an answer, by an error or by a time limit that drops it, then the idle
+/// connections may be dead for the same reason, and the next attempt opens a new one.
+struct Attempt<'a> {
+    pool: &'a Pool,
+    origin: &'a Origin,
+    has_answer: bool,
+}
+
+impl Drop for Attempt<'_> {
+    fn drop(&mut self) {
+        if !self.has_answer {
+            self.pool.discard(self.origin);
+        }
+    }
+}
+
+/// The request as HTTP/1.1 sends it to a server: the path in the first line, and the host in a header.
+fn in_origin_form(
+    mut request: Request<SdkBody>,
+    origin: &Origin,
+) -> Result<Request<SdkBody>, TransportError> {
+    if !request.headers().contains_key(HOST) {
+        let host = HeaderValue::from_str(&origin.host_header()).map_err(|_| TransportError::Request)?;
+        request.headers_mut().insert(HOST, host);
+    }
+    let path = request.uri().path_and_query().cloned();
+    *request.uri_mut() = path.map_or_else(|| Uri::from_static("/"), Uri::from);
+    Ok(request)
+}
+
+async fn within<T>(limit: Option<Duration>, work: impl Future<Output = T>) -> Result<T, TransportError> {
+    match limit {
+        Some(limit) => tokio::time::timeout(limit, work)
+            .await
+            .map_err(|_| TransportError::ReadTimeout),
+        None => Ok(work.await),
     }
 }

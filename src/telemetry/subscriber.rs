@@ -13,6 +13,10 @@ use tracing::{Event, Level, Metadata, Subscriber};
 use super::Telemetry;
 use crate::timestamp::Timestamp;
 
+/// The beginning of the targets of this project. The events of other crates may quote requests, answers and variables
+/// (contract, invariant E).
+const OURS: &str = "sonotheia";
+
 /// Writes events at INFO and above through a [`Telemetry`].
 pub struct JsonLines {
     telemetry: Telemetry,
@@ -49,7 +53,19 @@ impl Subscriber for JsonLines {
         line.put("timestamp", Timestamp::now().to_string());
         line.put("level", metadata.level().as_str());
         line.put("target", metadata.target());
-        event.record(&mut line);
+        if metadata.target().starts_with(OURS) {
+            event.record(&mut line);
+        } else {
+            line.put(
+                "message",
+                "a library wrote a log event; its text may quote a request, so this line has its place only",
+            );
+            let place = metadata.file().zip(metadata.line());
+            line.put(
+                "place",
+                place.map(|(file, line)| format!("{}:{line}", of_crate(file))),
+            );
+        }
         self.telemetry.write_json(&line.0);
     }
 
@@ -61,6 +77,13 @@ impl Subscriber for JsonLines {
     fn record_follows_from(&self, _: &Id, _: &Id) {}
     fn enter(&self, _: &Id) {}
     fn exit(&self, _: &Id) {}
+}
+
+/// A source file without the folders of the machine that compiled it.
+fn of_crate(file: &str) -> &str {
+    let source = file.rfind("/src/").unwrap_or_default();
+    let name = file[..source].rfind('/').map_or(0, |slash| slash + 1);
+    &file[name..]
 }
 
 /// The fields of an event as JSON members.

@@ -3,8 +3,8 @@
 use aws_sdk_secretsmanager::error::ProvideErrorMetadata;
 use clap::Args;
 use sonotheia_webhook::aws;
-use sonotheia_webhook::secrets::Stage;
-use sonotheia_webhook::secrets::text;
+use sonotheia_webhook::cause::CallError;
+use sonotheia_webhook::secrets::{Stage, text};
 
 use crate::failure::Failure;
 
@@ -54,6 +54,7 @@ pub async fn fetch(id: &str, stage: Stage) -> Result<Option<String>, Failure> {
         Ok(output) => output,
         Err(error) if error.code() == Some("ResourceNotFoundException") => return Ok(None),
         Err(error) => {
+            let error = CallError::from(error);
             return Err(Failure::Secret {
                 id: id.to_owned(),
                 advice: crate::table::advice(&error),

@@ -9,14 +9,11 @@ use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{Region, SdkConfig};
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
-use aws_sdk_dynamodb::operation::get_item::GetItemError;
-use aws_sdk_dynamodb::operation::query::QueryError;
-use aws_smithy_runtime_api::client::result::ConnectorError;
 use axum::http::Uri;
 use clap::Args;
 use sonotheia_webhook::app::App;
 use sonotheia_webhook::aws;
+use sonotheia_webhook::cause::{CallError, CallFault};
 use sonotheia_webhook::config::{Config, SecretSource};
 use sonotheia_webhook::ingest::Rules;
 use sonotheia_webhook::secrets::Secrets;
@@ -128,33 +125,23 @@ impl Failure {
     }
 }
 
-/// What to do about an error of the store, by the SDK's error among its causes.
+/// What to do about an error of the store, by the failed call among its causes.
 fn advice_in_chain(error: &(dyn Error + 'static)) -> &'static str {
     let mut next = Some(error);
     while let Some(error) = next {
-        if let Some(code) = error
-            .downcast_ref::<GetItemError>()
-            .and_then(|error| error.code())
-        {
-            return refused(code);
-        }
-        if let Some(code) = error.downcast_ref::<QueryError>().and_then(|error| error.code()) {
-            return refused(code);
-        }
-        if let Some(unreached) = error.downcast_ref::<ConnectorError>() {
-            return unanswered(unreached.is_other());
+        if let Some(call) = error.downcast_ref::<CallError>() {
+            return advice(call);
         }
         next = error.source();
     }
     unanswered(false)
 }
 
-/// What to do about an error that the SDK gives.
-pub fn advice<E: ProvideErrorMetadata>(error: &SdkError<E>) -> &'static str {
-    match (error.as_service_error().and_then(|error| error.code()), error) {
-        (Some(code), _) => refused(code),
-        (None, SdkError::DispatchFailure(failure)) => unanswered(failure.is_other()),
-        (None, _) => unanswered(false),
+/// What to do about a call that failed.
+pub fn advice(error: &CallError) -> &'static str {
+    match error.code() {
+        Some(code) => refused(code),
+        None => unanswered(error.fault() == CallFault::Credentials),
     }
 }
 
@@ -163,14 +150,14 @@ fn refused(code: &str) -> &'static str {
         "ResourceNotFoundException" => {
             "there is none of that name here; the stack's output EventsTableName has it, --region and AWS_REGION say where"
         }
-        "AccessDeniedException" => "these credentials may not read it; the error names the action",
+        "AccessDeniedException" => "these credentials may not read it",
         "UnrecognizedClientException" | "InvalidSignatureException" | "ExpiredTokenException" => {
             "AWS does not take these credentials; sign in again, or see `aws sts get-caller-identity`"
         }
         "ValidationException" => {
             "its key is not the receiver's, or its name is none; the template makes the right one"
         }
-        _ => "AWS refuses; the error has the reason",
+        _ => "AWS refuses; the code in the error is the reason",
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::error::ProvideErrorMetadata;
+use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::types::{
     KeyType, PointInTimeRecoveryStatus, ProjectionType, TableDescription, TableStatus, TimeToLiveStatus,
 };
@@ -11,6 +11,7 @@ use axum::http::Uri;
 use clap::Args;
 use emulators::sample_events::{self, Envelope};
 use serde::Serialize;
+use sonotheia_webhook::cause::CallError;
 use sonotheia_webhook::secrets::Stage;
 use sonotheia_webhook::signature::Secret;
 use sonotheia_webhook::store::Store;
@@ -253,7 +254,7 @@ impl Doctor {
             Ok(output) => output.table,
             Err(error) => {
                 let what = format!("can't look at table {table}: {}", code(&error));
-                report.add("table", wrong(what, advice(&error)));
+                report.add("table", wrong(what, advice(&CallError::from(&error))));
                 return false;
             }
         };
@@ -304,19 +305,16 @@ fn unanswered(failure: &Failure) -> String {
     }
 }
 
-fn code<E: ProvideErrorMetadata, R>(error: &aws_sdk_dynamodb::error::SdkError<E, R>) -> String {
-    let error = match error.as_service_error() {
-        Some(error) => error.meta(),
-        None => return "no answer".to_owned(),
-    };
-    let code = match error.code() {
+/// The kind and the code of a call that failed. The service's message may quote the request, so nobody sees it.
+fn code<E>(error: &SdkError<E>) -> String
+where
+    E: std::error::Error + ProvideErrorMetadata + 'static,
+{
+    match error.code() {
         // An embedded DynamoDB has not all of them.
-        Some("UnknownOperationException") => return "this DynamoDB has no such call".to_owned(),
-        code => code.unwrap_or("an error"),
-    };
-    error
-        .message()
-        .map_or(code.to_owned(), |message| format!("{code}: {message}"))
+        Some("UnknownOperationException") => "this DynamoDB has no such call".to_owned(),
+        _ => CallError::from(error).to_string(),
+    }
 }
 
 fn has_keys(schema: &[aws_sdk_dynamodb::types::KeySchemaElement], keys: &[(&str, KeyType)]) -> bool {
