@@ -36,8 +36,7 @@ fn no_wildcards(all: &Templates, fault: &mut dyn FnMut(String)) {
                 fault(format!("{name}: Principal"));
             }
             // In a key's policy "*" means the key.
-            let free =
-                kind == "KeyPolicy" || actions.iter().all(|action| WITHOUT_RESOURCES.contains(action));
+            let free = kind == "KeyPolicy" || actions.iter().all(|action| WITHOUT_RESOURCES.contains(action));
             if words(&statement["Resource"]).contains(&"*") && !free {
                 fault(format!("{name}: Resource"));
             }
@@ -124,7 +123,8 @@ fn encrypted(all: &Templates, fault: &mut dyn FnMut(String)) {
             fault(name);
         }
     }
-    let queue_key = &all.get("template.yaml")["Resources"]["FanOut"]["Properties"]["Parameters"]["QueueKeyArn"];
+    let queue_key =
+        &all.get("template.yaml")["Resources"]["FanOut"]["Properties"]["Parameters"]["QueueKeyArn"];
     if queue_key["Fn::If"][1]["Ref"] != "KmsKeyArn" {
         fault("the queue's key".into());
     }

@@ -9,17 +9,20 @@ use super::{Rule, Templates, if_set, list, objects};
 pub const RULES: &[Rule] = &[
     ("API and domain are Regional and speak TLS 1.2 or better", tls),
     ("API and webhook are throttled by the parameters", throttled),
-    (
-        "a change of the API's policy deploys the API",
-        |all, fault| {
-            if all.the("AWS::Serverless::Api")["Properties"]["AlwaysDeploy"] != true {
-                fault("AlwaysDeploy".into());
-            }
-        },
-    ),
+    ("a change of the API's policy deploys the API", |all, fault| {
+        if all.the("AWS::Serverless::Api")["Properties"]["AlwaysDeploy"] != true {
+            fault("AlwaysDeploy".into());
+        }
+    }),
     ("the gateway's own answers have the function's shape", answers),
-    ("the firewall never turns a delivery away for good", deliveries_pass),
-    ("the firewall passes the sender first and reads no bodies", firewall),
+    (
+        "the firewall never turns a delivery away for good",
+        deliveries_pass,
+    ),
+    (
+        "the firewall passes the sender first and reads no bodies",
+        firewall,
+    ),
 ];
 
 fn tls(all: &Templates, fault: &mut dyn FnMut(String)) {
@@ -205,7 +208,11 @@ fn deliveries_pass(all: &Templates, fault: &mut dyn FnMut(String)) {
             fault(format!("over the rate, {path} gets {:?}", answer(acl, request)));
         }
     }
-    for (method, path) in [("GET", "/live/webhook"), ("GET", "/live/results"), ("POST", "/live/webhooks")] {
+    for (method, path) in [
+        ("GET", "/live/webhook"),
+        ("GET", "/live/results"),
+        ("POST", "/live/webhooks"),
+    ] {
         let request = Request {
             method,
             path,
@@ -213,7 +220,10 @@ fn deliveries_pass(all: &Templates, fault: &mut dyn FnMut(String)) {
             is_over_the_rate: true,
         };
         if answer(acl, request) != Some((429, true)) {
-            fault(format!("over the rate, {method} {path} gets {:?}", answer(acl, request)));
+            fault(format!(
+                "over the rate, {method} {path} gets {:?}",
+                answer(acl, request)
+            ));
         }
     }
     for marked_by in groups {

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Rule, Templates, list, objects};
+use super::{Rule, Templates, objects};
 
 pub const RULES: &[Rule] = &[
     ("every store names its retention", retention),
@@ -11,7 +11,10 @@ pub const RULES: &[Rule] = &[
         outlives,
     ),
     ("a stack adopts an existing table and an existing secret", adopts),
-    ("every name fits, for the shortest and the longest stack name", names),
+    (
+        "every name fits, for the shortest and the longest stack name",
+        names,
+    ),
 ];
 
 fn retention(all: &Templates, fault: &mut dyn FnMut(String)) {
@@ -71,7 +74,10 @@ fn adopts(all: &Templates, fault: &mut dyn FnMut(String)) {
                     .as_str()
                     .is_some_and(|name| name.starts_with(&format!("{resource}.")))
         };
-        let everywhere = objects(template).into_iter().filter(|value| mentions(value)).count();
+        let everywhere = objects(template)
+            .into_iter()
+            .filter(|value| mentions(value))
+            .count();
         let chosen = objects(template)
             .into_iter()
             .filter_map(|value| value["Fn::If"].as_array())
@@ -80,7 +86,9 @@ fn adopts(all: &Templates, fault: &mut dyn FnMut(String)) {
             })
             .count();
         if everywhere == 0 || everywhere != chosen {
-            fault(format!("{resource}: {everywhere} uses, {chosen} of them with a choice"));
+            fault(format!(
+                "{resource}: {everywhere} uses, {chosen} of them with a choice"
+            ));
         }
     }
 }
@@ -106,6 +114,8 @@ fn name_for(value: &Value, stack: &str) -> Option<String> {
     let reference = |name: &str| match name {
         "Name" | "AWS::StackName" => Some(stack.to_owned()),
         "Uuid" => Some("8f3b1c9e-0000-4000-8000-000000000000".to_owned()),
+        // Lambda's limit.
+        "FunctionName" => Some("f".repeat(64)),
         _ => None,
     };
     if let Some(text) = value.as_str() {
@@ -119,7 +129,7 @@ fn name_for(value: &Value, stack: &str) -> Option<String> {
         pattern => pattern.as_str(),
     }?;
     let mut filled = pattern.to_owned();
-    for name in ["Name", "AWS::StackName", "Uuid"] {
+    for name in ["Name", "AWS::StackName", "Uuid", "FunctionName"] {
         filled = filled.replace(&format!("${{{name}}}"), &reference(name)?);
     }
     (!filled.contains("${")).then_some(filled)
@@ -140,12 +150,14 @@ fn names(all: &Templates, fault: &mut dyn FnMut(String)) {
                 }
             }
         }
-        // Any other fixed name has to get a line above, with its limit.
-        let listed = |member: &str| NAMED.iter().any(|(of, name, _)| *of == kind && *name == member);
-        for member in ["Name", "RoleName", "FunctionName", "QueueName", "TopicName", "PolicyName"] {
-            let value = &resource["Properties"][member];
-            let fixed = !value.is_null() && list(value).iter().all(|part| part.to_string().contains("Name"));
-            if fixed && !listed(member) && kind != "AWS::ApiGateway::DomainName" {
+        // A further name that derives from the stack's name needs a line above, with its limit.
+        for (member, value) in resource["Properties"].as_object().into_iter().flatten() {
+            let is_listed = NAMED.iter().any(|(of, name, _)| *of == kind && name == member);
+            let derives = ["${Name}", "${AWS::StackName}"]
+                .iter()
+                .any(|part| value["Fn::Sub"].as_str().is_some_and(|text| text.contains(part)))
+                || value["Ref"] == "AWS::StackName";
+            if member.ends_with("Name") && derives && !is_listed {
                 fault(format!("{name}: {member} has no known limit"));
             }
         }

@@ -13,12 +13,18 @@ pub const RULES: &[Rule] = &[
             }
         }
     }),
-    ("a new version takes over step by step, and rolls back on an alarm", deploys),
+    (
+        "a new version takes over step by step, and rolls back on an alarm",
+        deploys,
+    ),
     ("logs are JSON, no level drops metrics, calls are traced", logs),
     ("two stacks share no metrics", own_metrics),
     ("the pipe gives up on an event at last, and keeps it", pipe),
     ("no batch passes the limit of PutEvents", batches),
-    ("every alarm is heard, says what silence means, and is explained", heard),
+    (
+        "every alarm is heard, says what silence means, and is explained",
+        heard,
+    ),
     ("no alarm stays hidden behind another", not_hidden),
     ("no alarm depends on metric math", |all, fault| {
         for (name, alarm) in all.of_type("AWS::CloudWatch::Alarm") {
@@ -195,13 +201,24 @@ fn not_hidden(all: &Templates, fault: &mut dyn FnMut(String)) {
     if receiving.is_empty() || publishing.is_empty() || !receiving.is_disjoint(&publishing) {
         fault("the composite alarms".into());
     }
-    for metric in ["ExecutionFailed", "ExecutionPartiallyFailed", "ExecutionThrottled", "ExecutionTimeout"] {
-        if !publishing.iter().any(|name| monitoring[name]["Properties"]["MetricName"] == metric) {
+    for metric in [
+        "ExecutionFailed",
+        "ExecutionPartiallyFailed",
+        "ExecutionThrottled",
+        "ExecutionTimeout",
+    ] {
+        if !publishing
+            .iter()
+            .any(|name| monitoring[name]["Properties"]["MetricName"] == metric)
+        {
             fault(format!("nobody hears of {metric}"));
         }
     }
     for metric in ["FailedInvocations", "InvocationsFailedToBeSentToDlq"] {
-        if !publishing.iter().any(|name| monitoring[name]["Properties"]["MetricName"] == metric) {
+        if !publishing
+            .iter()
+            .any(|name| monitoring[name]["Properties"]["MetricName"] == metric)
+        {
             fault(format!("nobody hears of {metric}"));
         }
     }

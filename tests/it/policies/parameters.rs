@@ -13,7 +13,10 @@ pub const RULES: &[Rule] = &[
     ),
     ("an option of your platform is off by default", off_by_default),
     ("a nested template is given the parameters it takes", handed_down),
-    ("every parameter that changes the function changes its version", versioned),
+    (
+        "every parameter that changes the function changes its version",
+        versioned,
+    ),
 ];
 
 /// Parameters that change nothing unless somebody sets them.
@@ -104,11 +107,9 @@ fn parameters_of(value: &Value, template: &Value) -> BTreeSet<String> {
             Value::Array(parts) => parts[0].as_str(),
             text => text.as_str(),
         };
-        let in_text = texts.into_iter().flat_map(|text| {
-            text.split("${")
-                .skip(1)
-                .filter_map(|rest| rest.split('}').next())
-        });
+        let in_text = texts
+            .into_iter()
+            .flat_map(|text| text.split("${").skip(1).filter_map(|rest| rest.split('}').next()));
         found.extend(
             in_text
                 .chain(object["Ref"].as_str())
@@ -144,7 +145,9 @@ fn versioned(all: &Templates, fault: &mut dyn FnMut(String)) {
     }
     let named = parameters_of(&function["VersionDescription"], template);
     if changing != named {
-        fault(format!("the function depends on {changing:?}, its description on {named:?}"));
+        fault(format!(
+            "the function depends on {changing:?}, its description on {named:?}"
+        ));
     }
     let length = longest_description(template);
     if length > 256 {
@@ -164,8 +167,16 @@ fn longest_description(template: &Value) -> usize {
     };
     // The patterns end at 154 characters for the table, and at 41 and a suffix of 7 for the secret.
     let pattern = |name: &str| template["Parameters"][name]["AllowedPattern"].to_string();
-    let table = if pattern("ExistingTableStreamArn").contains("{3,154}/stream") { 154 } else { 255 };
-    let secret = if pattern("ExistingSecretArn").contains("{1,41}-[A-Za-z0-9]{6}$") { 48 } else { 512 };
+    let table = if pattern("ExistingTableStreamArn").contains("{3,154}/stream") {
+        154
+    } else {
+        255
+    };
+    let secret = if pattern("ExistingSecretArn").contains("{1,41}-[A-Za-z0-9]{6}$") {
+        48
+    } else {
+        512
+    };
     let blanks = 7;
     digits("RetentionDays")
         + digits("MaxBodyBytes")
