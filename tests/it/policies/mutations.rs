@@ -16,7 +16,7 @@ pub const MUTATIONS: &[(&str, &str, &str, &str)] = &[
     ),
     (
         "template.yaml",
-        "Resource: !If [MakesSecret, !Ref WebhookSecret, !Ref ExistingSecretArn]",
+        "Resource: !If [MakesSecret, !GetAtt WebhookSecret.Id, !Ref ExistingSecretArn]",
         "Resource: \"*\"",
         "no action and no resource",
     ),
