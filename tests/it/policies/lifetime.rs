@@ -78,13 +78,17 @@ fn adopts(all: &Templates, fault: &mut dyn FnMut(String)) {
             .into_iter()
             .filter(|value| mentions(value))
             .count();
-        let chosen = objects(template)
+        let chosen: usize = objects(template)
             .into_iter()
             .filter_map(|value| value["Fn::If"].as_array())
-            .filter(|choice| {
-                choice[0] == condition && mentions(&choice[1]) && choice[2].to_string().contains(parameter)
+            .filter(|choice| choice[0] == condition && choice[2].to_string().contains(parameter))
+            .map(|choice| {
+                objects(&choice[1])
+                    .into_iter()
+                    .filter(|value| mentions(value))
+                    .count()
             })
-            .count();
+            .sum();
         if everywhere == 0 || everywhere != chosen {
             fault(format!(
                 "{resource}: {everywhere} uses, {chosen} of them with a choice"
