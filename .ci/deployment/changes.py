@@ -1,5 +1,6 @@
 """What changes when a parameter changes, long names, and a rebuilt stack that adopts table and secret."""
 
+import json
 
 import boto3
 from samtranslator.parser.parser import Parser
@@ -171,6 +172,35 @@ def adoption(emulator, bootstrap, old):
     check(status == 200 and body["duplicate"] is True, f"an event of the first stack: {status} {body}")
     status, _, body = stack.deliver(event("event-of-the-rebuilt"), secret)
     check(status == 200 and body["duplicate"] is False, f"a new event: {status} {body}")
+
+
+def options(emulator, bootstrap):
+    """A stack with every option of a platform team switched on."""
+    key = boto3.client("kms").create_key()["KeyMetadata"]["Arn"]
+    document = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
+    boundary = boto3.client("iam").create_policy(PolicyName="boundary", PolicyDocument=json.dumps(document))
+    certificate = boto3.client("acm").request_certificate(DomainName="hooks.example.com")
+    stack = Stack(
+        emulator,
+        "options",
+        bootstrap,
+        AccessLogs="true",
+        AccessLogsRole="true",
+        CertificateArn=certificate["CertificateArn"],
+        DomainName="hooks.example.com",
+        KmsKeyArn=key,
+        PermissionsBoundaryArn=boundary["Policy"]["Arn"],
+        ReadersPrincipalArn="arn:aws:iam::111122223333:root",
+        RollbackOnAlarm="false",
+        SenderCidrs="198.51.100.0/24",
+        OnlySenderCidrs="true",
+    )
+    check(stack.outputs["WebhookUrl"] == "https://hooks.example.com/webhook", f"{stack.outputs}")
+    status, _, body = stack.deliver(event("event-1"), stack.secret())
+    check(status == 200, f"a delivery: {status} {body}")
+    secret = boto3.client("secretsmanager").describe_secret(SecretId=stack.outputs["SecretArn"])
+    check(secret["KmsKeyId"] == key, f"the secret's key: {secret}")
+    # The emulator keeps neither a role's boundary nor a table's key; tests/it/policies checks both.
 
 
 def broken(emulator, bootstrap, deliveries):
