@@ -3,7 +3,7 @@
 import json
 import threading
 import time
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import boto3
 
@@ -13,14 +13,24 @@ from .stack import event
 
 
 class Fake:
-    """One AWS service whose answers a test decides: `answer` gets the request's path and its JSON."""
+    """A service whose answers a test decides. `answer` gets path, JSON, headers and body of a request, and returns
+    status and JSON, or nothing to pass the request on to the emulator."""
 
-    def __init__(self, answer):
+    def __init__(self, answer, emulator=None):
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self):
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-                text = json.dumps(answer(self.path, json.loads(body or b"{}"))).encode()
-                self.send_response(200)
+                try:
+                    request = json.loads(body or b"{}")
+                except ValueError:
+                    request = {}
+                decided = answer(self.path, request, self.headers, body)
+                if decided:
+                    status, text = decided
+                    text = text if isinstance(text, bytes) else json.dumps(text).encode()
+                else:
+                    status, _, text = emulator.request(self.command, self.path, body, dict(self.headers))
+                self.send_response(status)
                 self.send_header("Content-Length", str(len(text)))
                 self.end_headers()
                 self.wfile.write(text)
@@ -30,7 +40,7 @@ class Fake:
             def log_message(self, *_):
                 pass
 
-        self.server = HTTPServer(("127.0.0.1", 0), Handler)
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.endpoint = f"http://127.0.0.1:{self.server.server_port}"
 
     def __enter__(self):
@@ -92,14 +102,14 @@ def refusing_bus(stack):
     oldest_first = [record["event_id"] for record in sorted(stored, key=lambda record: record["received_at"])]
     published, refusals = [], {}
 
-    def bus(_, request):
+    def bus(_path, request, _headers, _body):
         [entry] = request["Entries"]
         event_id = json.loads(entry["Detail"])["event_id"]
         if refusals.get(event_id, 0) > 0:
             refusals[event_id] -= 1
-            return {"FailedEntryCount": 1, "Entries": [{"ErrorCode": "ThrottlingException", "ErrorMessage": "slow down"}]}
+            return 200, {"FailedEntryCount": 1, "Entries": [{"ErrorCode": "ThrottlingException", "ErrorMessage": "slow down"}]}
         published.append(event_id)
-        return {"FailedEntryCount": 0, "Entries": [{"EventId": "1"}]}
+        return 200, {"FailedEntryCount": 0, "Entries": [{"EventId": "1"}]}
 
     with Fake(bus) as fake:
         environment = {"AWS_ENDPOINT_URL_EVENTBRIDGE": fake.endpoint}
@@ -147,9 +157,9 @@ def pausing(stack):
     states = ["STOPPING", "STOPPING", "STOPPED"]
     calls = []
 
-    def pipes(path, _):
+    def pipes(path, *_):
         calls.append(path)
-        return {"CurrentState": "STOPPING" if path.endswith("/stop") else states.pop(0)}
+        return 200, {"CurrentState": "STOPPING" if path.endswith("/stop") else states.pop(0)}
 
     with Fake(pipes) as fake:
         environment = {"AWS_ENDPOINT_URL_PIPES": fake.endpoint}
@@ -159,3 +169,44 @@ def pausing(stack):
         check("only defers publishing" in said and "start-pipe" in said, said)
         states.append("STOP_FAILED")
         run("restore-table", *arguments, environment=environment, fails="does not stop; nothing was copied")
+
+
+XML_REFUSAL = b"<ErrorResponse><Error><Code>AccessDenied</Code><Message>refused by the test</Message></Error></ErrorResponse>"
+JSON_REFUSAL = {"__type": "AccessDeniedException", "message": "refused by the test"}
+# Script, its arguments after the stack's name, the service, and a call of it that is refused.
+REFUSALS = [
+    ("restore-table", ["--copy-from", "as-it-was"], "CLOUDFORMATION", "DescribeStacks"),
+    ("restore-table", ["--copy-from", "as-it-was"], "DYNAMODB", "Scan"),
+    ("restore-table", ["--copy-from", "as-it-was"], "DYNAMODB", "PutItem"),
+    ("restore-table", ["2026-11-24T01:00:00Z"], "DYNAMODB", "RestoreTableToPointInTime"),
+    ("restore-table", ["2026-11-24T01:00:00Z"], "DYNAMODB", "DescribeTable"),
+    ("restore-table", ["--copy-from", "as-it-was", "--pause-fan-out"], "PIPES", "/stop"),
+    ("restore-table", ["--copy-from", "as-it-was", "--pause-fan-out"], "PIPES", "/v1/pipes/"),
+    ("republish", ["2020-01-01", "2030-01-01"], "CLOUDFORMATION", "DescribeStacks"),
+    ("republish", ["2020-01-01", "2030-01-01"], "DYNAMODB", "Query"),
+    ("republish", ["2020-01-01", "2030-01-01"], "DYNAMODB", "GetItem"),
+    ("republish", ["2020-01-01", "2030-01-01"], "EVENTBRIDGE", "PutEvents"),
+]
+
+
+def refused_calls(stack):
+    """Whatever AWS refuses, both scripts say so, fail, and make no change after it."""
+    for script, arguments, service, refusal in REFUSALS:
+        calls = []
+
+        def answer(path, request, headers, body):
+            call = headers.get("X-Amz-Target", "").rsplit(".", 1)[-1] or path + body.decode()
+            calls.append(call)
+            if refusal in call:
+                return 400, XML_REFUSAL if service == "CLOUDFORMATION" else JSON_REFUSAL
+            if call == "RestoreTableToPointInTime":
+                return 200, {"TableDescription": {"TableName": "restored"}}
+            return None
+
+        with Fake(answer, stack.emulator) as fake:
+            environment = {f"AWS_ENDPOINT_URL_{service}": fake.endpoint}
+            arguments = [f"{text}T00:00:00Z" if text.endswith("-01") else text for text in arguments]
+            said = run(script, stack.name, *arguments, environment=environment, fails="")
+        check(refusal in calls[-1] or script == "restore-table" and refusal == "PutItem", f"{script} went on: {calls}")
+        check("mend the cause" in said.lower() or "nothing was published" in said, said)
+        check("records put" not in said, said)

@@ -12,7 +12,7 @@ STUB = Path(__file__).with_name("stub-aws")
 
 
 def run(script, *arguments, fails=None, environment=None):
-    """Runs a script to its end. With `fails`, it has to fail and say so."""
+    """Runs a script to its end. With `fails`, it has to fail and say this."""
     done = subprocess.run(
         [ROOT / "infra" / script, *arguments],
         capture_output=True,
@@ -21,7 +21,7 @@ def run(script, *arguments, fails=None, environment=None):
         env={**os.environ, **(environment or {})},
     )
     said = done.stdout + done.stderr
-    if fails:
+    if fails is not None:
         check(done.returncode != 0 and fails in said, f"{script} {arguments} should fail with {fails!r}: {said}")
     else:
         check(done.returncode == 0, f"{script} {arguments}: {said}")
