@@ -15,7 +15,7 @@ use serde_json::{Map, Value, json};
 use serde_yaml_ng::Value as Yaml;
 
 /// The template and its nested stacks.
-pub const TEMPLATES: [&str; 8] = [
+pub const TEMPLATES: [&str; 9] = [
     "template.yaml",
     "infra/access-logs.yaml",
     "infra/dashboard.yaml",
@@ -24,6 +24,7 @@ pub const TEMPLATES: [&str; 8] = [
     "infra/fanout.yaml",
     "infra/monitoring.yaml",
     "infra/notifications.yaml",
+    "infra/publishing-alarms.yaml",
 ];
 
 /// Templates that people deploy on their own, without SAM (docs/operations.md).

@@ -147,11 +147,19 @@ fn filtered() -> BTreeSet<(String, String)> {
         .collect()
 }
 
+/// The resources of both templates of alarms.
+fn alarms() -> Value {
+    let resources = |file| parse(&text(file))["Resources"].as_object().unwrap().clone();
+    let mut all = resources("infra/monitoring.yaml");
+    all.extend(resources("infra/publishing-alarms.yaml"));
+    Value::Object(all)
+}
+
 #[test]
 fn the_alarms_watch_metrics_that_exist() {
-    let template = parse(&text("infra/monitoring.yaml"));
+    let alarms = alarms();
     let mut watched = BTreeSet::new();
-    for resource in template["Resources"].as_object().unwrap().values() {
+    for resource in alarms.as_object().unwrap().values() {
         if resource["Type"] != "AWS::CloudWatch::Alarm" {
             continue;
         }
@@ -329,7 +337,7 @@ fn the_dashboard_shows_every_metric_and_every_alarm_under_its_five_questions() {
         }
         for alarm in properties["alarms"].as_array().into_iter().flatten() {
             let name = alarm.as_str().unwrap().rsplit_once(":alarm:${Name}-").unwrap().1;
-            resource("infra/monitoring.yaml", name);
+            assert!(alarms()[name].is_object(), "{name}");
         }
     }
     for (metric, _) in written() {

@@ -171,7 +171,7 @@ fn heard(all: &Templates, fault: &mut dyn FnMut(String)) {
         .of_type("AWS::CloudWatch::Alarm")
         .chain(all.of_type("AWS::CloudWatch::CompositeAlarm"))
     {
-        let name = name.trim_start_matches("infra/monitoring.yaml ");
+        let name = name.rsplit(' ').next().unwrap();
         let is_plain = alarm["Type"] == "AWS::CloudWatch::Alarm";
         // These two are the halves of NotPublished.
         let is_half = ["Accepting", "PipeIdle"].contains(&name);
@@ -190,9 +190,13 @@ fn heard(all: &Templates, fault: &mut dyn FnMut(String)) {
 /// and receiving and publishing have a composite alarm each.
 fn not_hidden(all: &Templates, fault: &mut dyn FnMut(String)) {
     let grouped = children(all, |_| true);
-    let monitoring = &all.get("infra/monitoring.yaml")["Resources"];
+    let alarm = |wanted: &str| {
+        all.of_type("AWS::CloudWatch::Alarm")
+            .find(|(name, _)| name.ends_with(&format!(" {wanted}")))
+            .map(|(_, alarm)| alarm)
+    };
     for name in ["NoTraffic", "DeadLetters", "PreviousSecret", "InvalidSignatures"] {
-        if grouped.contains(name) || !notifies(&monitoring[name]) {
+        if grouped.contains(name) || !alarm(name).is_some_and(notifies) {
             fault(name.into());
         }
     }
@@ -209,7 +213,7 @@ fn not_hidden(all: &Templates, fault: &mut dyn FnMut(String)) {
     ] {
         if !publishing
             .iter()
-            .any(|name| monitoring[name]["Properties"]["MetricName"] == metric)
+            .any(|name| alarm(name).is_some_and(|alarm| alarm["Properties"]["MetricName"] == metric))
         {
             fault(format!("nobody hears of {metric}"));
         }
@@ -217,7 +221,7 @@ fn not_hidden(all: &Templates, fault: &mut dyn FnMut(String)) {
     for metric in ["FailedInvocations", "InvocationsFailedToBeSentToDlq"] {
         if !publishing
             .iter()
-            .any(|name| monitoring[name]["Properties"]["MetricName"] == metric)
+            .any(|name| alarm(name).is_some_and(|alarm| alarm["Properties"]["MetricName"] == metric))
         {
             fault(format!("nobody hears of {metric}"));
         }
