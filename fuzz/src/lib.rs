@@ -1,4 +1,4 @@
-//! What the targets share: the real router on the embedded DynamoDB, and requests to it.
+//! The parts that all targets share: the real router on the embedded DynamoDB, and requests to it.
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -10,12 +10,13 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use sonotheia_webhook::app::App;
 use sonotheia_webhook::config::{Config, SecretSource};
-use emulators::{DynamoDb};
+use emulators::DynamoDb;
 use sonotheia_webhook::secrets::Secrets;
 use sonotheia_webhook::signature::Secret;
 use sonotheia_webhook::store::Store;
 use sonotheia_webhook::telemetry::Telemetry;
-use sonotheia_webhook::{aws, http};
+use sonotheia_webhook::aws;
+use sonotheia_webhook::router::router;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tower::ServiceExt;
@@ -23,7 +24,7 @@ use tower::ServiceExt;
 const SECRET: &str = "the shared secret of the fuzz targets";
 const TABLE: &str = "events";
 
-/// Inputs for one table: a long run should not be a large one.
+/// The inputs for one table, so that a long run does not make a large table.
 const INPUTS_PER_TABLE: u32 = 1000;
 
 /// A receiver with a table of its own.
@@ -50,14 +51,14 @@ impl Receiver {
     async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a loopback port");
         let dynamodb = DynamoDb::start(listener, None).expect("an embedded DynamoDB");
-        let store = Store::new(aws::dynamodb(&emulators::sdk_config(dynamodb.endpoint())), TABLE);
-        store.create_table().await.expect("a table");
-        let app = Arc::new(App {
-            store,
-            secrets: Secrets::Fixed(secret()),
-            config: Config::new(TABLE, SecretSource::Fixed(SECRET.into())),
-            telemetry: Telemetry::new(std::io::sink()),
-        });
+        let client = aws::dynamodb(&emulators::sdk_config(dynamodb.endpoint()));
+        emulators::create_table(&client, TABLE).await.expect("a table");
+        let app = App::new(
+            Config::new(TABLE, SecretSource::Fixed(SECRET.into())),
+            Secrets::Fixed(secret()),
+            Store::new(client, TABLE),
+            Telemetry::new(std::io::sink()),
+        );
         Self {
             router: router(app.clone()),
             app,
@@ -65,7 +66,7 @@ impl Receiver {
         }
     }
 
-    /// Sends a request, and looks at what every answer has to be.
+    /// Sends a request, and checks the parts that all answers have.
     pub async fn send(&self, request: Request<Body>) -> Answer {
         let response = self.router.clone().oneshot(request).await.expect("infallible");
         let (parts, body) = response.into_parts();
@@ -98,8 +99,7 @@ impl Receiver {
     }
 }
 
-/// Runs a target's check on a receiver that is kept from input to input, and made anew at times.
-/// A new one is told to `prepare` first.
+/// Runs a target's check on a receiver that serves many inputs. A new receiver runs `prepare` first.
 pub fn with_receiver(prepare: impl AsyncFnOnce(&Receiver), check: impl AsyncFnOnce(&Receiver)) {
     thread_local! {
         static KEPT: RefCell<Option<(Runtime, Receiver, u32)>> = const { RefCell::new(None) };
@@ -118,7 +118,7 @@ pub fn with_receiver(prepare: impl AsyncFnOnce(&Receiver), check: impl AsyncFnOn
                 prepare(&receiver).await;
                 receiver
             });
-            // The old one's server ends with its runtime.
+            // The server of the old receiver ends with its runtime.
             *kept = Some((runtime, receiver, 0));
         }
         let (runtime, receiver, inputs) = kept.as_mut().expect("made above");
@@ -135,16 +135,12 @@ pub fn sign(body: &[u8]) -> String {
     secret().sign(body).to_string()
 }
 
-/// The key of what is refused.
+/// The key of a rejected record.
 pub fn rejected_key(body: &[u8]) -> String {
-    let digits: String = Sha256::digest(body)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
-    format!("rejected:sha256:{digits}")
+    format!("rejected:sha256:{}", hex::encode(Sha256::digest(body)))
 }
 
-/// Every byte as `%XX`: whatever it is, it is one segment of a path, or one value of a query.
+/// Every byte as `%XX`, so that any text is one segment of a path, or one value of a query.
 pub fn percent(text: &[u8]) -> String {
     text.iter().map(|byte| format!("%{byte:02X}")).collect()
 }

@@ -240,7 +240,8 @@ async fn rejected(store: &Store, filter: &Filter, now: Timestamp) -> Result<Vec<
         let mut records = Vec::new();
         let mut start = None;
         loop {
-            let page = store.by_time(shard, filter, 100, start, now).await?;
+            let (_, until) = filter.bounds();
+            let page = store.by_time(shard, filter, &until, 100, start, now).await?;
             records.extend(page.records);
             start = page.next;
             if start.is_none() {
