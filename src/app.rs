@@ -1,10 +1,12 @@
 //! The parts of the receiver that every handler needs, built once.
 
 use std::error::Error;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use crate::cause::Causes;
 use crate::config::{Config, SecretSource};
+use crate::deadline::Start;
 use crate::secrets::Secrets;
 use crate::signature::{EmptySecret, Secret};
 use crate::store::Store;
@@ -22,6 +24,8 @@ pub struct App {
     pub store: Store,
     /// The log.
     pub telemetry: Telemetry,
+    /// The start of the process. Empty if no request waits for it, as on a laptop.
+    start: OnceLock<Start>,
 }
 
 impl App {
@@ -32,6 +36,7 @@ impl App {
             secrets,
             store,
             telemetry,
+            start: OnceLock::new(),
         })
     }
 
@@ -52,6 +57,19 @@ impl App {
         };
         let store = Store::new(aws::dynamodb(sdk), &config.events_table);
         Ok(Self::new(config, secrets, store, telemetry))
+    }
+
+    /// Notes that a process which began at `process` is ready for requests at `now`.
+    pub fn ready(&self, process: Instant, now: Timestamp) {
+        // The first call counts.
+        let _ = self.start.set(Start::new(process, now));
+    }
+
+    /// The longest time until the answer, for a request that begins at `now`.
+    pub fn time_for_request(&self, now: Timestamp) -> Duration {
+        self.start
+            .get()
+            .map_or(deadline::REQUEST, |start| start.time_for_request(now))
     }
 
     /// Fetches the secret and opens the connection to the table before the first delivery, which then does not wait for

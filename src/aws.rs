@@ -5,7 +5,6 @@
 
 pub mod transport;
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use aws_config::environment::EnvironmentVariableCredentialsProvider;
@@ -13,12 +12,14 @@ use aws_config::identity::IdentityCache;
 use aws_config::retry::RetryConfig;
 use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
 use aws_config::timeout::TimeoutConfig;
-use aws_config::{BehaviorVersion, SdkConfig};
+use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::provider::ProvideCredentials;
+use aws_types::service_config::{LoadServiceConfig, ServiceConfigKey};
 use rustls::RootCertStore;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 
+use crate::config::{Endpoints, SdkSettings};
 use crate::deadline;
 use transport::HttpsClient;
 
@@ -27,70 +28,61 @@ use transport::HttpsClient;
 /// They are compiled in: to read the system's hundred and more roots would cost a cold start many milliseconds.
 const AMAZON_ROOTS: &[u8] = include_bytes!("aws/amazon-roots.pem");
 
-/// The file that `SSL_CERT_FILE` names cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum TrustError {
-    /// The file cannot be read.
-    #[error("SSL_CERT_FILE names {path}, which cannot be read")]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// The cause.
-        #[source]
-        source: std::io::Error,
-    },
-    /// The file is not a file of PEM certificates.
-    #[error("SSL_CERT_FILE names {path}, which is not a file of PEM certificates")]
-    Pem {
-        /// The file.
-        path: PathBuf,
-    },
-}
-
-/// The SDK's settings from the environment, with the receiver's transport and roots.
-///
-/// # Errors
-/// [`TrustError`] if `SSL_CERT_FILE` is set and cannot be used.
-pub async fn sdk_config() -> Result<SdkConfig, TrustError> {
-    let loader = aws_config::defaults(BehaviorVersion::latest())
-        .http_client(HttpsClient::new(roots()?))
+/// The SDK's settings, with the receiver's transport and roots.
+pub async fn sdk_config(settings: &SdkSettings) -> SdkConfig {
+    let mut loader = aws_config::defaults(BehaviorVersion::latest())
+        .http_client(HttpsClient::new(roots(&settings.roots)))
+        // Each client has its own limits. Without a value here, the SDK would read its variables and panic on some.
+        .retry_config(RetryConfig::standard())
         // This protection watches for slow bodies. The time limit of an attempt ends those.
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
+    if let Some(region) = &settings.region {
+        loader = loader.region(Region::new(region.clone()));
+    }
     // On Lambda the environment holds the keys for as long as the process lives, so nothing has to refresh them.
     // Elsewhere the SDK's usual chain of files and services provides them.
     let keys = EnvironmentVariableCredentialsProvider::new()
         .provide_credentials()
         .await;
-    let loader = match keys {
-        Ok(keys) => loader
+    if let Ok(keys) = keys {
+        loader = loader
             .credentials_provider(keys)
-            .identity_cache(IdentityCache::no_cache()),
-        Err(_) => loader,
-    };
-    Ok(loader.load().await)
+            .identity_cache(IdentityCache::no_cache());
+    }
+    let sdk = loader.load().await;
+    match &settings.endpoints {
+        None => sdk,
+        Some(endpoints) => {
+            let mut builder = sdk.into_builder().service_config(endpoints.clone());
+            builder.set_endpoint_url(endpoints.all.clone());
+            builder.build()
+        }
+    }
 }
 
-/// Amazon's roots, and the roots in the file that `SSL_CERT_FILE` names: for proxies that end TLS, and for endpoints
-/// outside of AWS.
-fn roots() -> Result<RootCertStore, TrustError> {
-    let mut roots = RootCertStore::empty();
-    let mut trust = |pem: &[u8]| {
-        let certificates: Vec<_> = CertificateDer::pem_slice_iter(pem)
-            .collect::<Result<_, _>>()
-            .ok()?;
-        // Bundles also hold old certificates, which no endpoint uses and rustls cannot read.
-        let (trusted, _) = roots.add_parsable_certificates(certificates);
-        (trusted > 0).then_some(())
-    };
-    trust(AMAZON_ROOTS).expect("the compiled-in roots are certificates");
-    if let Some(path) = std::env::var_os("SSL_CERT_FILE").map(PathBuf::from) {
-        let pem = std::fs::read(&path).map_err(|source| TrustError::Read {
-            path: path.clone(),
-            source,
-        })?;
-        trust(&pem).ok_or(TrustError::Pem { path })?;
+impl LoadServiceConfig for Endpoints {
+    fn load_config(&self, key: ServiceConfigKey<'_>) -> Option<String> {
+        match (key.env(), key.service_id()) {
+            ("AWS_ENDPOINT_URL", "DynamoDB") => self.dynamodb.clone(),
+            ("AWS_ENDPOINT_URL", "Secrets Manager") => self.secrets_manager.clone(),
+            _ => None,
+        }
     }
-    Ok(roots)
+}
+
+/// Amazon's roots and more roots: for proxies that end TLS, and for endpoints outside of AWS.
+fn roots(more: &[CertificateDer<'static>]) -> RootCertStore {
+    let mut roots = RootCertStore::empty();
+    let amazon = CertificateDer::pem_slice_iter(AMAZON_ROOTS).flatten();
+    roots.add_parsable_certificates(amazon);
+    roots.add_parsable_certificates(more.iter().cloned());
+    roots
+}
+
+/// Returns true if at least one of the certificates can be a root.
+pub fn can_trust(certificates: &[CertificateDer<'static>]) -> bool {
+    let (trusted, _) = RootCertStore::empty().add_parsable_certificates(certificates.iter().cloned());
+    trusted > 0
 }
 
 /// A DynamoDB client that gives up in time for an answer.

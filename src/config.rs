@@ -1,13 +1,17 @@
 //! The configuration (contract, section 5). Only this module reads the environment, and it reports all faults together.
 
+mod sdk;
+mod variables;
+
 use std::ffi::OsString;
 use std::fmt;
-use std::ops::RangeInclusive;
-use std::str::FromStr;
 use std::time::Duration;
 
 use crate::deadline;
 use crate::ingest::Rules;
+pub use sdk::{Endpoints, SdkSettings};
+use variables::Variables;
+pub use variables::{Fault, Faults};
 
 /// The place of the signing secret.
 #[derive(Clone, PartialEq, Eq)]
@@ -69,12 +73,45 @@ impl Config {
         }
     }
 
-    /// Reads the process's environment.
+    /// Reads the environment of the Lambda function: the receiver's own variables, the SDK's, and Lambda's.
     ///
     /// # Errors
     /// [`Faults`]: each variable that is missing or wrong, by its name.
-    pub fn from_env() -> Result<Self, Faults> {
-        Self::from_lookup(|name| std::env::var_os(name))
+    pub fn from_env() -> Result<(Self, SdkSettings), Faults> {
+        Self::of_function(|name| std::env::var_os(name))
+    }
+
+    /// As [`from_env`](Self::from_env), through `lookup`.
+    ///
+    /// # Errors
+    /// As [`from_env`](Self::from_env).
+    pub fn of_function(lookup: impl Fn(&str) -> Option<OsString>) -> Result<(Self, SdkSettings), Faults> {
+        let mut variables = Variables::new(&lookup);
+        // The runtime panics without these.
+        const HINT: &str = "Lambda sets it, and `cargo lambda watch` does so on a laptop";
+        for name in [
+            "AWS_LAMBDA_RUNTIME_API",
+            "AWS_LAMBDA_FUNCTION_NAME",
+            "AWS_LAMBDA_FUNCTION_VERSION",
+        ] {
+            variables.required(name, HINT);
+        }
+        if variables
+            .required("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", HINT)
+            .is_some()
+        {
+            variables.number("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", 1..=i32::MAX);
+        }
+        let (config, sdk) = (Self::from_lookup(&lookup), SdkSettings::from_lookup(&lookup));
+        match (config, sdk) {
+            (Ok(config), Ok(sdk)) => variables.finish((config, sdk)),
+            (config, sdk) => {
+                for faults in [config.err(), sdk.err()].into_iter().flatten() {
+                    variables.extend(faults);
+                }
+                Err(variables.into_faults())
+            }
+        }
     }
 
     /// Reads the variables through `lookup`, which returns `None` for a variable that is not set.
@@ -82,15 +119,9 @@ impl Config {
     /// # Errors
     /// As [`from_env`](Self::from_env).
     pub fn from_lookup(lookup: impl Fn(&str) -> Option<OsString>) -> Result<Self, Faults> {
-        let mut variables = Variables {
-            lookup,
-            faults: Vec::new(),
-        };
-        let table = variables.text("EVENTS_TABLE");
-        if table.is_none() && !variables.has_fault("EVENTS_TABLE") {
-            variables.fault("EVENTS_TABLE", "is not set; it names the DynamoDB table");
-        }
-        let secret = variables.secret();
+        let mut variables = Variables::new(lookup);
+        let table = variables.required("EVENTS_TABLE", "it names the DynamoDB table");
+        let secret = secret(&mut variables);
 
         let mut config = Self::new(
             table.unwrap_or_default(),
@@ -109,95 +140,26 @@ impl Config {
         if let Some(score) = variables.number("DEEPFAKE_ALERT_THRESHOLD", 0.0..=1.0_f64) {
             config.alert_threshold = score;
         }
-        if let Some(name) = variables.text("SERVICE_NAME") {
+        if let Some(name) = variables.name("SERVICE_NAME") {
             config.service_name = name;
         }
 
-        if variables.faults.is_empty() {
-            Ok(config)
-        } else {
-            Err(Faults(variables.faults))
-        }
+        variables.finish(config)
     }
 }
 
-struct Variables<L> {
-    lookup: L,
-    faults: Vec<Fault>,
+fn secret<L: Fn(&str) -> Option<OsString>>(variables: &mut Variables<L>) -> Option<SecretSource> {
+    const ARN: &str = "SONOTHEIA_WEBHOOK_SECRET_ARN";
+    const FIXED: &str = "SONOTHEIA_WEBHOOK_SECRET";
+    match (variables.name(ARN), variables.text(FIXED)) {
+        (Some(arn), None) => return Some(SecretSource::SecretsManager(arn)),
+        (None, Some(secret)) => return Some(SecretSource::Fixed(secret)),
+        (Some(_), Some(_)) => variables.fault(FIXED, format!("is set, and so is {ARN}; set one of the two")),
+        (None, None) if variables.has_fault(ARN) || variables.has_fault(FIXED) => {}
+        (None, None) => variables.fault(ARN, format!("is not set, nor is {FIXED}; set one of the two")),
+    }
+    None
 }
-
-impl<L: Fn(&str) -> Option<OsString>> Variables<L> {
-    fn fault(&mut self, variable: &'static str, fault: impl Into<String>) {
-        let fault = fault.into();
-        self.faults.push(Fault { variable, fault });
-    }
-
-    fn has_fault(&self, variable: &str) -> bool {
-        self.faults.iter().any(|fault| fault.variable == variable)
-    }
-
-    fn text(&mut self, name: &'static str) -> Option<String> {
-        match (self.lookup)(name)?.into_string() {
-            Ok(value) if value.trim().is_empty() => self.fault(name, "is empty"),
-            Ok(value) => return Some(value),
-            Err(_) => self.fault(name, "is not UTF-8"),
-        }
-        None
-    }
-
-    fn number<T>(&mut self, name: &'static str, range: RangeInclusive<T>) -> Option<T>
-    where
-        T: FromStr + PartialOrd + fmt::Display,
-    {
-        let value = self.text(name)?;
-        let number = value.trim().parse().ok().filter(|n| range.contains(n));
-        if number.is_none() {
-            self.fault(
-                name,
-                format!("is not a number from {} to {}", range.start(), range.end()),
-            );
-        }
-        number
-    }
-
-    fn secret(&mut self) -> Option<SecretSource> {
-        const ARN: &str = "SONOTHEIA_WEBHOOK_SECRET_ARN";
-        const FIXED: &str = "SONOTHEIA_WEBHOOK_SECRET";
-        match (self.text(ARN), self.text(FIXED)) {
-            (Some(arn), None) => return Some(SecretSource::SecretsManager(arn)),
-            (None, Some(secret)) => return Some(SecretSource::Fixed(secret)),
-            (Some(_), Some(_)) => self.fault(FIXED, format!("is set, and so is {ARN}; set one of the two")),
-            (None, None) if self.has_fault(ARN) || self.has_fault(FIXED) => {}
-            (None, None) => self.fault(ARN, format!("is not set, nor is {FIXED}; set one of the two")),
-        }
-        None
-    }
-}
-
-/// A variable, and its fault. The text does not repeat the value, which may be a secret.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fault {
-    /// The variable's name.
-    pub variable: &'static str,
-    /// The fault, to be read after the name.
-    pub fault: String,
-}
-
-/// All faults of the configuration, one line each.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Faults(pub Vec<Fault>);
-
-impl fmt::Display for Faults {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (i, Fault { variable, fault }) in self.0.iter().enumerate() {
-            let separator = if i == 0 { "" } else { "\n" };
-            write!(f, "{separator}{variable} {fault}")?;
-        }
-        Ok(())
-    }
-}
-
-impl std::error::Error for Faults {}
 
 #[cfg(test)]
 mod tests {
@@ -249,11 +211,9 @@ mod tests {
                 ("SONOTHEIA_WEBHOOK_SECRET_ARN", "arn"),
             ],
             vec![("SONOTHEIA_WEBHOOK_SECRET", "")],
+            vec![("SONOTHEIA_WEBHOOK_SECRET", " ")],
             vec![("SONOTHEIA_WEBHOOK_SECRET_ARN", " ")],
-            vec![
-                ("SONOTHEIA_WEBHOOK_SECRET", ""),
-                ("SONOTHEIA_WEBHOOK_SECRET_ARN", "arn"),
-            ],
+            vec![("SONOTHEIA_WEBHOOK_SECRET_ARN", "a b")],
         ] {
             let mut variables = vec![("EVENTS_TABLE", "t")];
             variables.extend(secrets);
@@ -268,5 +228,111 @@ mod tests {
         let config =
             read(&[("EVENTS_TABLE", "t"), ("SONOTHEIA_WEBHOOK_SECRET", "hunter2")]).expect("complete");
         assert!(!format!("{config:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn an_empty_variable_counts_as_unset() {
+        let config = read(&[
+            ("EVENTS_TABLE", "t"),
+            ("SONOTHEIA_WEBHOOK_SECRET", ""),
+            ("SONOTHEIA_WEBHOOK_SECRET_ARN", "arn"),
+            ("RETENTION_DAYS", ""),
+            ("SERVICE_NAME", ""),
+        ])
+        .expect("complete");
+        assert_eq!(config.secret, SecretSource::SecretsManager("arn".into()));
+        assert_eq!(
+            (config.retention_days, config.service_name.as_str()),
+            (90, "sonotheia-webhook")
+        );
+    }
+
+    #[test]
+    fn a_name_with_a_blank_or_a_line_break_is_a_fault() {
+        for variable in ["EVENTS_TABLE", "SONOTHEIA_WEBHOOK_SECRET_ARN", "SERVICE_NAME"] {
+            for value in ["a b", "a\n", " a", "a\u{7}", "a\u{a0}b"] {
+                let mut variables = vec![("EVENTS_TABLE", "t"), ("SONOTHEIA_WEBHOOK_SECRET_ARN", "arn")];
+                variables.retain(|(name, _)| *name != variable);
+                variables.push((variable, value));
+                let faults = read(&variables).expect_err(value);
+                assert_eq!(faults.0.len(), 1, "{faults}");
+                assert_eq!(faults.0[0].variable, variable);
+            }
+        }
+    }
+
+    fn of_function(variables: &[(&str, &str)]) -> Result<(Config, SdkSettings), Faults> {
+        let lambda = [
+            ("AWS_LAMBDA_RUNTIME_API", "127.0.0.1:9"),
+            ("AWS_LAMBDA_FUNCTION_NAME", "f"),
+            ("AWS_LAMBDA_FUNCTION_VERSION", "1"),
+            ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "256"),
+            ("EVENTS_TABLE", "t"),
+            ("SONOTHEIA_WEBHOOK_SECRET", "s"),
+        ];
+        Config::of_function(|name| {
+            let (_, value) = variables.iter().chain(&lambda).find(|(key, _)| *key == name)?;
+            Some(value.into())
+        })
+    }
+
+    #[test]
+    fn a_bad_variable_of_the_sdk_or_of_lambda_is_a_fault_with_its_name() {
+        for (variable, value) in [
+            ("AWS_ENDPOINT_URL", "127.0.0.1:8000"),
+            ("AWS_ENDPOINT_URL_DYNAMODB", "localhost:8000"),
+            ("AWS_ENDPOINT_URL_DYNAMODB", "ftp://localhost"),
+            ("AWS_ENDPOINT_URL_DYNAMODB", "http://localhost:8O00"),
+            ("AWS_ENDPOINT_URL_DYNAMODB", "http://localhost:80000"),
+            ("AWS_ENDPOINT_URL_DYNAMODB", "http://"),
+            ("AWS_ENDPOINT_URL_DYNAMODB", "http://user@localhost"),
+            ("AWS_ENDPOINT_URL_DYNAMODB", "http://localhost/?a"),
+            ("AWS_ENDPOINT_URL_SECRETS_MANAGER", "http://local host"),
+            ("AWS_REGION", "eu west"),
+            ("AWS_REGION", "eu-west-1\n"),
+            ("AWS_DEFAULT_REGION", "https://aws"),
+            ("AWS_MAX_ATTEMPTS", "0"),
+            ("AWS_MAX_ATTEMPTS", "many"),
+            ("AWS_RETRY_MODE", "x"),
+            ("AWS_USE_FIPS_ENDPOINT", "yes"),
+            ("AWS_USE_DUALSTACK_ENDPOINT", "1"),
+            ("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "no"),
+            ("AWS_ACCOUNT_ID_ENDPOINT_MODE", "sometimes"),
+            ("AWS_ACCESS_KEY_ID", "AKID\n"),
+            ("AWS_SECRET_ACCESS_KEY", "a b"),
+            ("AWS_SESSION_TOKEN", "t\r\n"),
+            ("SSL_CERT_FILE", "/no/such/file"),
+            ("SSL_CERT_FILE", "Cargo.toml"),
+            ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "lots"),
+            ("AWS_LAMBDA_RUNTIME_API", ""),
+        ] {
+            let faults = of_function(&[(variable, value)])
+                .err()
+                .unwrap_or_else(|| panic!("{variable}={value}"));
+            assert_eq!(faults.0.len(), 1, "{faults}");
+            assert_eq!(faults.0[0].variable, variable, "{faults}");
+        }
+        let several = of_function(&[
+            ("AWS_RETRY_MODE", "x"),
+            ("EVENTS_TABLE", ""),
+            ("SSL_CERT_FILE", "/no/such/file"),
+        ]);
+        assert_eq!(several.expect_err("three faults").0.len(), 3);
+    }
+
+    #[test]
+    fn every_variable_of_the_sdk_may_be_empty() {
+        for variable in [
+            "AWS_ENDPOINT_URL",
+            "AWS_ENDPOINT_URL_DYNAMODB",
+            "AWS_REGION",
+            "AWS_MAX_ATTEMPTS",
+            "AWS_RETRY_MODE",
+            "AWS_USE_FIPS_ENDPOINT",
+            "AWS_SESSION_TOKEN",
+            "SSL_CERT_FILE",
+        ] {
+            assert!(of_function(&[(variable, "")]).is_ok(), "{variable}");
+        }
     }
 }

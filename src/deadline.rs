@@ -8,7 +8,9 @@
 //! | [`DYNAMODB`] | 2.5 s in all, 1.2 s for each of 3 attempts | the request |
 //! | [`SECRETS_MANAGER`] | 1.5 s in all, 1 s for each of 2 attempts | the request |
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use crate::timestamp::Timestamp;
 
 /// The longest time from the first byte of a request to its answer.
 pub const REQUEST: Duration = Duration::from_millis(4200);
@@ -47,3 +49,49 @@ pub const SECRETS_MANAGER: Call = Call {
 /// The longest time between the judgement of a delivery and its write. It is longer than [`REQUEST`], after which the
 /// request ends.
 pub const WRITE: Duration = Duration::from_secs(5);
+
+/// The start of the process. The first request counts its time from it, since its sender has waited for the start.
+#[derive(Clone, Copy, Debug)]
+pub struct Start {
+    process: Instant,
+    ready: Timestamp,
+}
+
+/// The time after the start in which a request comes that caused the start. It is measured with the wall clock, since
+/// Lambda can start an environment ahead of its first request, and freeze it.
+const WAITING: Duration = Duration::from_millis(500);
+
+impl Start {
+    /// A process that began at `process` is ready for requests at `ready`.
+    pub fn new(process: Instant, ready: Timestamp) -> Self {
+        Self { process, ready }
+    }
+
+    /// The time for a request that begins at `now`: [`REQUEST`], less the time since the process began if the request
+    /// has waited for it. Several first requests can wait at once.
+    pub fn time_for_request(&self, now: Timestamp) -> Duration {
+        match now.since(self.ready) {
+            Some(age) if age >= WAITING => REQUEST,
+            _ => REQUEST.saturating_sub(self.process.elapsed()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_request_that_waited_for_the_start_has_less_time() {
+        let ready = Timestamp::now();
+        let start = Start::new(Instant::now() - Duration::from_millis(700), ready);
+        let first = start.time_for_request(ready.plus(Duration::from_millis(20)));
+        assert!(first <= REQUEST - Duration::from_millis(700), "{first:?}");
+        assert!(first > Duration::from_secs(3), "{first:?}");
+        assert_eq!(start.time_for_request(ready.plus(WAITING)), REQUEST);
+        assert_eq!(
+            start.time_for_request(ready.plus(Duration::from_secs(3600))),
+            REQUEST
+        );
+    }
+}

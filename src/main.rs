@@ -4,6 +4,7 @@
 
 use std::error::Error;
 use std::process::ExitCode;
+use std::time::Instant;
 
 use sonotheia_webhook::app::App;
 use sonotheia_webhook::cause::Causes;
@@ -13,10 +14,11 @@ use sonotheia_webhook::timestamp::Timestamp;
 use sonotheia_webhook::{aws, lambda};
 
 fn main() -> ExitCode {
+    let process = Instant::now();
     let telemetry = Telemetry::new(std::io::stdout());
     telemetry.install(&[]);
     telemetry::log_panics();
-    match start(telemetry) {
+    match start(telemetry, process) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{}", Causes(&*error));
@@ -26,10 +28,11 @@ fn main() -> ExitCode {
 }
 
 #[tokio::main(flavor = "current_thread")]
-async fn start(telemetry: Telemetry) -> Result<(), Box<dyn Error + Send + Sync>> {
-    let config = Config::from_env()?;
-    let sdk = aws::sdk_config().await?;
+async fn start(telemetry: Telemetry, process: Instant) -> Result<(), Box<dyn Error + Send + Sync>> {
+    let (config, settings) = Config::from_env()?;
+    let sdk = aws::sdk_config(&settings).await;
     let app = App::on_aws(config, &sdk, telemetry)?;
     app.prefetch(Timestamp::now()).await;
+    app.ready(process, Timestamp::now());
     lambda::run(app).await
 }

@@ -20,7 +20,6 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::app::App;
-use crate::deadline;
 use crate::error::{HttpError, json};
 use crate::store::{Position, Record, StoreError};
 use crate::telemetry::Invocation;
@@ -36,7 +35,7 @@ pub async fn event(
     event_id: Result<Path<String>, PathRejection>,
     RawQuery(query): RawQuery,
 ) -> Response {
-    answer(&invocation, async {
+    answer(&app, &invocation, async {
         let what = "event with this id";
         let event_id = id(event_id, what)?;
         let include_body = Query::parse(query.as_deref(), &["include"])?.include_body()?;
@@ -66,7 +65,7 @@ pub async fn session(
         results: Vec<Box<RawValue>>,
         next: Option<String>,
     }
-    answer(&invocation, async {
+    answer(&app, &invocation, async {
         let what = "result for this session";
         let session_id = id(session_id, what)?;
         let query = Query::parse(query.as_deref(), &["limit", "cursor"])?;
@@ -107,7 +106,7 @@ pub async fn all(
         results: Vec<Shown<'a>>,
         next: Option<String>,
     }
-    answer(&invocation, async {
+    answer(&app, &invocation, async {
         let query = Query::parse(
             query.as_deref(),
             &["type", "outcome", "from", "to", "limit", "cursor"],
@@ -147,8 +146,12 @@ fn id(path: Result<Path<String>, PathRejection>, what: &'static str) -> Result<S
     path.map(|Path(id)| id).map_err(|_| HttpError::NotFound { what })
 }
 
-async fn answer(invocation: &Invocation, body: impl Future<Output = Result<String, HttpError>>) -> Response {
-    let result = tokio::time::timeout(deadline::REQUEST, body)
+async fn answer(
+    app: &App,
+    invocation: &Invocation,
+    body: impl Future<Output = Result<String, HttpError>>,
+) -> Response {
+    let result = tokio::time::timeout(app.time_for_request(Timestamp::now()), body)
         .await
         .unwrap_or_else(|_| Err(HttpError::deadline()));
     match result {

@@ -15,7 +15,6 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::Serialize;
 
 use crate::app::App;
-use crate::deadline;
 use crate::error::{HttpError, json};
 use crate::ingest::{self, Ingested};
 use crate::secrets::Verification;
@@ -54,8 +53,9 @@ pub async fn post(
         claims: claims(&parts.headers),
         ..DeliveryLog::default()
     };
-    let received = receive(&app, &parts.headers, body, Timestamp::now(), &mut log);
-    let result = tokio::time::timeout(deadline::REQUEST, received)
+    let now = Timestamp::now();
+    let received = receive(&app, &parts.headers, body, now, &mut log);
+    let result = tokio::time::timeout(app.time_for_request(now), received)
         .await
         .unwrap_or_else(|_| Err(HttpError::deadline()));
     let mut response = match result.and_then(|receipt| json(&receipt)) {

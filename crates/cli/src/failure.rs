@@ -6,7 +6,6 @@ use std::path::PathBuf;
 
 use crate::show::clean;
 use emulators::BoxError;
-use sonotheia_webhook::aws::TrustError;
 use sonotheia_webhook::config::Faults;
 use sonotheia_webhook::secrets::text::UnusableSecret;
 use sonotheia_webhook::signature::{EmptySecret, MalformedSignature};
@@ -130,9 +129,6 @@ pub enum Failure {
         #[source]
         source: BoxError,
     },
-    /// SSL_CERT_FILE is no good.
-    #[error(transparent)]
-    Trust(TrustError),
     /// Nothing says where the table is.
     #[error("no region; --region or AWS_REGION names it")]
     NoRegion,

@@ -4,6 +4,7 @@ use aws_sdk_secretsmanager::error::ProvideErrorMetadata;
 use clap::Args;
 use sonotheia_webhook::aws;
 use sonotheia_webhook::cause::CallError;
+use sonotheia_webhook::config::SdkSettings;
 use sonotheia_webhook::secrets::{Stage, text};
 
 use crate::failure::Failure;
@@ -44,7 +45,7 @@ impl Source {
 
 /// Fetches the key of one version. `None` if there is no such secret or version.
 pub async fn fetch(id: &str, stage: Stage) -> Result<Option<String>, Failure> {
-    let sdk = aws::sdk_config().await.map_err(Failure::Trust)?;
+    let sdk = aws::sdk_config(&SdkSettings::from_env()?).await;
     if sdk.region().is_none() {
         return Err(Failure::NoRegion);
     }

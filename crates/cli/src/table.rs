@@ -14,7 +14,7 @@ use clap::Args;
 use sonotheia_webhook::app::App;
 use sonotheia_webhook::aws;
 use sonotheia_webhook::cause::{CallError, CallFault};
-use sonotheia_webhook::config::{Config, SecretSource};
+use sonotheia_webhook::config::{Config, SdkSettings, SecretSource};
 use sonotheia_webhook::ingest::Rules;
 use sonotheia_webhook::secrets::Secrets;
 use sonotheia_webhook::signature::Secret;
@@ -47,7 +47,7 @@ impl Account {
         if let Some(endpoint) = &self.dynamodb {
             return Ok(emulators::sdk_config(endpoint.to_string().trim_end_matches('/')));
         }
-        let mut sdk = aws::sdk_config().await.map_err(Failure::Trust)?;
+        let mut sdk = aws::sdk_config(&SdkSettings::from_env()?).await;
         if let Some(region) = &self.region {
             sdk = sdk.into_builder().region(Region::new(region.clone())).build();
         }
