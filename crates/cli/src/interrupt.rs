@@ -1,6 +1,7 @@
 //! The end of a long command: Ctrl-C, SIGTERM, or a reader of its output that goes away.
 
 use std::future::Future;
+use std::io::ErrorKind;
 use std::pin::Pin;
 
 use futures_util::FutureExt;
@@ -29,6 +30,18 @@ pub fn run(command: impl Future<Output = Result<(), Failure>>) -> Result<(), Fai
     done
 }
 
+/// Runs a command that only shows records. It ends without an error when nobody reads its output any more.
+pub async fn while_read(command: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    let done = tokio::select! {
+        done = command => done,
+        () = output_closed() => Ok(()),
+    };
+    match done {
+        Err(Failure::Output(error)) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        done => done,
+    }
+}
+
 /// Runs a call that blocks its thread, such as a request of HTTP, beside the command's own thread.
 pub async fn blocking<T: Send + 'static>(call: impl FnOnce() -> T + Send + 'static) -> T {
     match tokio::task::spawn_blocking(call).await {
@@ -39,7 +52,7 @@ pub async fn blocking<T: Send + 'static>(call: impl FnOnce() -> T + Send + 'stat
 
 /// Resolves when nobody reads standard output any more, as behind `| head`. Never resolves for a file or a terminal.
 #[cfg(unix)]
-pub async fn output_closed() {
+async fn output_closed() {
     use rustix::event::{PollFd, PollFlags, poll};
 
     // The system reports an error of a pipe without being asked for any event.
@@ -57,6 +70,6 @@ pub async fn output_closed() {
 
 /// Resolves when nobody reads standard output any more. This system does not say.
 #[cfg(not(unix))]
-pub async fn output_closed() {
+async fn output_closed() {
     std::future::pending().await
 }

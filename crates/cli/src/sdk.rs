@@ -166,8 +166,17 @@ fn sort(error: ConnectorError) -> ConnectorError {
             ConnectorError::io(TransportError::Connect(kind).into())
         }
         Some(fault) => ConnectorError::other(fault.into(), None),
+        // The proxy refused to connect.
+        None if is_connect(&error) => ConnectorError::other(error.into(), None),
         None => error,
     }
+}
+
+/// Returns true if there is no connection to the host.
+fn is_connect(error: &(dyn std::error::Error + 'static)) -> bool {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    let mut clients = causes.filter_map(|cause| cause.downcast_ref::<hyper_util::client::legacy::Error>());
+    clients.any(hyper_util::client::legacy::Error::is_connect)
 }
 
 /// The fault of a connection, if a cause of the error has a known type.

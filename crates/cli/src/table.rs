@@ -140,6 +140,9 @@ pub fn advice(call: &CallError) -> &'static str {
         CallFault::Transport(TransportError::Tls(_)) => {
             "TLS failed; behind a proxy that ends TLS, SSL_CERT_FILE names the proxy's root"
         }
+        CallFault::Dispatch => {
+            "the request could not be sent; a proxy may have refused it: check the proxies' variables and the network"
+        }
         CallFault::Timeout | CallFault::ConnectionTimeout => {
             "no answer in time; check the network, and run the command again"
         }

@@ -50,7 +50,7 @@ impl ShowEvent {
         if self.event_id.is_empty() {
             usage("an event's id is not empty");
         }
-        interrupt::run(self.show())
+        interrupt::run(interrupt::while_read(self.show()))
     }
 
     async fn show(self) -> Result<(), Failure> {

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::listing::{Pages, Query};
 use super::reads::Reader;
+use crate::args::note;
 use crate::failure::Failure;
 use crate::remote::RemoteError;
 use crate::show::{Row, clean};
@@ -35,7 +36,11 @@ pub async fn find(
         }
     }
     if ids.len() < 2 {
-        return Ok(ids.pop_first());
+        let id = ids.pop_first();
+        if let Some(id) = &id {
+            note(&format!("{} is the beginning of {}.", clean(prefix), clean(id)));
+        }
+        return Ok(id);
     }
     Err(RemoteError::Ambiguous {
         prefix: clean(prefix),

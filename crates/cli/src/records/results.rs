@@ -58,7 +58,7 @@ impl Results {
         if self.session.as_deref() == Some("") {
             usage("a session's id is not empty");
         }
-        interrupt::run(self.show())
+        interrupt::run(interrupt::while_read(self.show()))
     }
 
     async fn show(self) -> Result<(), Failure> {
@@ -87,7 +87,6 @@ impl Results {
         let shown = tokio::select! {
             shown = shown => Some(shown),
             () = stop => None,
-            () = interrupt::output_closed() => return Ok(()),
         };
         match shown {
             Some(shown) => shown.and_then(|()| output.end()),

@@ -53,12 +53,7 @@ pub struct Tail {
 impl Tail {
     /// Prints the newest records, and with `--follow` the new ones until Ctrl-C, or until nobody reads the output.
     pub fn run(self) -> Result<(), Failure> {
-        interrupt::run(async {
-            tokio::select! {
-                done = self.show() => done,
-                () = interrupt::output_closed() => Ok(()),
-            }
-        })
+        interrupt::run(interrupt::while_read(self.show()))
     }
 
     async fn show(&self) -> Result<(), Failure> {
