@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod args;
+mod aws_variables;
 mod client;
 mod failure;
 mod hosts;

@@ -5,6 +5,7 @@ use sonotheia_webhook::aws::TrustError;
 use sonotheia_webhook::secrets::text::UnusableSecret;
 use sonotheia_webhook::store::StoreError;
 
+use crate::aws_variables::BadVariables;
 use crate::failure::Failure;
 use crate::proxies::BadProxy;
 use crate::show::clean;
@@ -91,6 +92,9 @@ pub enum RemoteError {
     /// SSL_CERT_FILE cannot be used.
     #[error(transparent)]
     Trust(#[from] TrustError),
+    /// Variables of the SDK cannot be used.
+    #[error(transparent)]
+    Variables(#[from] BadVariables),
     /// A proxy's variable cannot be used.
     #[error(transparent)]
     Proxy(#[from] BadProxy),

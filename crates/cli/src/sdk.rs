@@ -31,6 +31,7 @@ use rustls_pki_types::pem::PemObject;
 use sonotheia_webhook::aws::TrustError;
 use sonotheia_webhook::aws::transport::error::TransportError;
 
+use crate::aws_variables;
 use crate::proxies::Proxies;
 use crate::remote::RemoteError;
 
@@ -40,8 +41,9 @@ const AMAZON_ROOTS: &[u8] = include_bytes!("../../../src/aws/amazon-roots.pem");
 /// The SDK's settings from the environment and the profile, for `region` if it is given.
 ///
 /// # Errors
-/// [`RemoteError::NoProfile`], [`RemoteError::NoRegion`], [`RemoteError::Trust`] and [`RemoteError::Proxy`].
+/// [`RemoteError::Variables`], [`RemoteError::NoProfile`], [`RemoteError::NoRegion`], [`RemoteError::Trust`] and [`RemoteError::Proxy`].
 pub async fn config(region: Option<&str>) -> Result<SdkConfig, RemoteError> {
+    aws_variables::check(std::env::vars_os())?;
     check_profile().await?;
     let mut loader = aws_config::defaults(BehaviorVersion::latest())
         .http_client(http_client()?)
@@ -53,7 +55,8 @@ pub async fn config(region: Option<&str>) -> Result<SdkConfig, RemoteError> {
         loader = loader.region(Region::new(region.to_owned()));
     }
     let sdk = loader.load().await;
-    if sdk.region().is_none() {
+    // The SDK takes an empty variable for a region.
+    if sdk.region().is_none_or(|region| region.as_ref().is_empty()) {
         return Err(RemoteError::NoRegion);
     }
     Ok(sdk)

@@ -21,6 +21,7 @@ use sonotheia_webhook::store::{Store, StoreError};
 use sonotheia_webhook::telemetry::Telemetry;
 
 use crate::args::random_hex;
+use crate::aws_variables;
 use crate::client;
 use crate::failure::Failure;
 use crate::remote::RemoteError;
@@ -34,7 +35,7 @@ pub const OPERATION: Duration = Duration::from_secs(30);
 #[derive(Args)]
 pub struct Account {
     /// The region; without it, the region of AWS_REGION or of the profile
-    #[arg(long)]
+    #[arg(long, value_parser = aws_variables::region)]
     pub region: Option<String>,
     /// The address of an embedded DynamoDB, as `serve` and `backends` print it
     #[arg(long, value_name = "URL", value_parser = client::base, conflicts_with = "region")]

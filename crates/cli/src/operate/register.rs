@@ -13,7 +13,7 @@ use crate::client::{self, Answer};
 use crate::failure::Failure;
 use crate::remote::RemoteError;
 use crate::show::Pretty;
-use crate::{hosts, interrupt, secret};
+use crate::{aws_variables, hosts, interrupt, secret};
 
 const PATH: &str = "/v1/webhooks";
 
@@ -30,7 +30,7 @@ pub struct Register {
     #[command(flatten)]
     secret: secret::Source,
     /// The region of --secret-id; without it, the ARN's, or the region of AWS_REGION or of the profile
-    #[arg(long)]
+    #[arg(long, value_parser = aws_variables::region)]
     region: Option<String>,
     #[command(flatten)]
     api: Api,

@@ -164,7 +164,8 @@ fn a_profile_that_does_not_exist_is_reported_as_such() {
 #[test]
 fn an_endpoint_that_refuses_is_reported_at_once() {
     let refused = "http://127.0.0.1:9";
-    let cases: [(&[&str], &[(&str, &str)]); 5] = [
+    type Case<'a> = (&'a [&'a str], &'a [(&'a str, &'a str)]);
+    let cases: [Case<'_>; 5] = [
         (&["results", "--table", "t", "--dynamodb", refused], &[]),
         (&["redrive", "--table", "t", "--dynamodb", refused], &[]),
         (
@@ -339,4 +340,126 @@ fn a_file_of_certificates_that_cannot_be_used_is_reported() {
         let output = run_with(&results, &with(&[("SSL_CERT_FILE", path)]), "");
         failed(&output, "SSL_CERT_FILE");
     }
+}
+
+#[test]
+fn a_slip_in_the_sdks_variables_is_reported_and_never_a_panic() {
+    let results = ["results", "--table", "t", "--region", "eu-central-1"];
+    for (name, value) in [
+        ("AWS_ENDPOINT_URL", ""),
+        ("AWS_ENDPOINT_URL_DYNAMODB", "127.0.0.1:8000"),
+        ("AWS_ENDPOINT_URL_DYNAMODB", "http://127.0.0.1:8O80"),
+        ("AWS_ACCESS_KEY_ID", "AKID\nEXAMPLE"),
+        ("AWS_SESSION_TOKEN", "to\nken"),
+        ("AWS_DEFAULT_REGION", "eu central"),
+        ("AWS_EXECUTION_ENV", "a\nb"),
+    ] {
+        let output = run_with(&results, &with(&[(name, value)]), "");
+        failed(&output, &format!("{name} "));
+        assert!(
+            !text(&output.stderr).contains("EXAMPLE"),
+            "{}",
+            text(&output.stderr)
+        );
+    }
+    let refused = ("AWS_ENDPOINT_URL", "http://127.0.0.1:9");
+    for harmless in [
+        ("AWS_RETRY_MODE", "x"),
+        ("AWS_MAX_ATTEMPTS", "0"),
+        ("AWS_DEFAULTS_MODE", "x"),
+    ] {
+        failed(
+            &run_with(&results, &with(&[refused, harmless]), ""),
+            "the connection was refused",
+        );
+    }
+    failed(
+        &run_with(&["results", "--table", "t"], &with(&[("AWS_REGION", "")]), ""),
+        "the region is not known",
+    );
+    let output = run_with(
+        &["results", "--table", "t", "--region", "eu central"],
+        &CREDENTIALS,
+        "",
+    );
+    assert_eq!(output.status.code(), Some(2));
+}
+
+#[test]
+fn credentials_of_a_container_an_instance_and_a_role_work_behind_a_proxy() {
+    let (proxy, seen) = proxy();
+    let keys = |form: &str| {
+        format!(
+            r#"{{"Code":"Success","Type":"AWS-HMAC","AccessKeyId":"KEYOF{form}","SecretAccessKey":"s","Token":"t","Expiration":"2099-01-01T00:00:00Z"}}"#
+        )
+    };
+    let services = Mock::start(move |seen| {
+        let path = seen.path.as_str();
+        if path == "/container" {
+            return answer(200, keys("CONTAINER"));
+        }
+        match path {
+            "/latest/api/token" => answer_text("token", "21600"),
+            "/latest/meta-data/iam/security-credentials/"
+            | "/latest/meta-data/iam/security-credentials-extended/" => answer(200, "role"),
+            path if path.ends_with("/role") => answer(200, keys("INSTANCE")),
+            // STS.
+            "/" if seen.body.starts_with(b"Action=AssumeRole") => {
+                let xml = "<AssumeRoleResponse><AssumeRoleResult><Credentials><AccessKeyId>KEYOFROLE</AccessKeyId>\
+                    <SecretAccessKey>s</SecretAccessKey><SessionToken>t</SessionToken>\
+                    <Expiration>2099-01-01T00:00:00Z</Expiration></Credentials></AssumeRoleResult></AssumeRoleResponse>";
+                answer(200, xml)
+            }
+            // DynamoDB, which finds no record.
+            _ => answer(400, r#"{"__type":"AccessDeniedException"}"#),
+        }
+    });
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("config");
+    let role = "[profile base]\naws_access_key_id = a\naws_secret_access_key = b\n[profile role]\n\
+        role_arn = arn:aws:iam::123456789012:role/r\nsource_profile = base\n";
+    std::fs::write(&file, role).unwrap();
+    let container = format!("{}/container", services.url);
+    let cases: [(&str, &[(&str, &str)]); 3] = [
+        ("CONTAINER", &[("AWS_CONTAINER_CREDENTIALS_FULL_URI", &container)]),
+        (
+            "INSTANCE",
+            &[
+                ("AWS_EC2_METADATA_SERVICE_ENDPOINT", &services.url),
+                ("AWS_EC2_METADATA_DISABLED", "false"),
+            ],
+        ),
+        (
+            "ROLE",
+            &[
+                ("AWS_PROFILE", "role"),
+                ("AWS_CONFIG_FILE", file.to_str().unwrap()),
+            ],
+        ),
+    ];
+    let results = ["results", "--table", "t", "--region", "eu-central-1"];
+    for (name, variables) in cases {
+        let common = [
+            ("AWS_ENDPOINT_URL", services.url.as_str()),
+            ("HTTP_PROXY", &proxy),
+            ("HTTPS_PROXY", &proxy),
+        ];
+        let output = run_with(&results, &[&common, variables].concat(), "");
+        failed(&output, "AccessDeniedException");
+        let all = services.seen();
+        let signed = all.last().unwrap().header("authorization");
+        assert!(
+            signed.contains(&format!("Credential=KEYOF{name}/")),
+            "{name}: {signed}"
+        );
+    }
+    assert!(
+        seen.try_recv().is_err(),
+        "a proxy was used on the way to this machine"
+    );
+}
+
+fn answer_text(body: &'static str, ttl: &str) -> axum::response::Response {
+    let response = axum::response::Response::builder().header("x-aws-ec2-metadata-token-ttl-seconds", ttl);
+    response.body(axum::body::Body::from(body)).unwrap()
 }
