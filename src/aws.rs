@@ -49,15 +49,17 @@ pub async fn sdk_config(settings: &SdkSettings) -> SdkConfig {
             .credentials_provider(keys)
             .identity_cache(IdentityCache::no_cache());
     }
-    let sdk = loader.load().await;
-    match &settings.endpoints {
-        None => sdk,
-        Some(endpoints) => {
-            let mut builder = sdk.into_builder().service_config(endpoints.clone());
-            builder.set_endpoint_url(endpoints.all.clone());
-            builder.build()
-        }
-    }
+    with_endpoints(loader.load().await, settings)
+}
+
+/// Makes an empty endpoint variable count as unset.
+pub fn with_endpoints(sdk: SdkConfig, settings: &SdkSettings) -> SdkConfig {
+    let Some(endpoints) = &settings.endpoints else {
+        return sdk;
+    };
+    let mut builder = sdk.into_builder().service_config(endpoints.clone());
+    builder.set_endpoint_url(endpoints.all.clone());
+    builder.build()
 }
 
 impl LoadServiceConfig for Endpoints {

@@ -66,3 +66,16 @@ pub fn random_hex<const BYTES: usize>() -> Result<String, Failure> {
     getrandom::fill(&mut bytes)?;
     Ok(hex::encode(bytes))
 }
+
+/// Reads a region, which becomes a part of a host's name.
+pub fn region(text: &str) -> Result<String, &'static str> {
+    let is_region = !text.is_empty()
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    if is_region {
+        Ok(text.to_owned())
+    } else {
+        Err("is not a region like eu-central-1")
+    }
+}

@@ -3,27 +3,25 @@
 use std::time::Duration;
 
 use axum::http::Uri;
+use ureq::Agent;
 use ureq::config::ConfigBuilder;
 use ureq::typestate::AgentScope;
-use ureq::{Agent, Proxy};
 
 use crate::failure::Failure;
+use crate::hosts;
+use crate::proxies::Proxies;
 
 /// How long a request may take in all.
 pub const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The settings of a client for `target`.
+/// The settings of a client for `target`. A proxy's variable that cannot be used does not count;
+/// [`Proxies::from_env`] reports it.
 pub fn config(target: &Uri) -> ConfigBuilder<AgentScope> {
     Agent::config_builder()
         .timeout_global(Some(TIMEOUT))
         .max_redirects(0)
         .http_status_as_error(false)
-        // A proxy would look for it on its own machine.
-        .proxy(if is_loopback(target) {
-            None
-        } else {
-            Proxy::try_from_env()
-        })
+        .proxy(Proxies::from_env().unwrap_or_default().ureq(target))
 }
 
 /// An answer: its status and its body.
@@ -31,6 +29,10 @@ pub struct Answer {
     pub status: u16,
     /// The `Date` header.
     pub date: Option<String>,
+    /// The `Content-Type` header.
+    pub content_type: Option<String>,
+    /// The `Link` header.
+    pub link: Option<String>,
     pub body: Vec<u8>,
 }
 
@@ -45,10 +47,13 @@ impl Answer {
         limit: u64,
     ) -> Result<Self, Failure> {
         let read = sent.and_then(|mut response| {
-            let date = response.headers().get("date").and_then(|date| date.to_str().ok());
+            let headers = response.headers();
+            let header = |name: &str| Some(headers.get(name)?.to_str().ok()?.to_owned());
             Ok(Self {
                 status: response.status().as_u16(),
-                date: date.map(str::to_owned),
+                date: header("date"),
+                content_type: header("content-type"),
+                link: header("link"),
                 body: response.body_mut().with_config().limit(limit).read_to_vec()?,
             })
         });
@@ -59,10 +64,9 @@ impl Answer {
     }
 }
 
-/// Whether an address is on this machine.
+/// Returns true if an address is on this machine.
 pub fn is_loopback(uri: &Uri) -> bool {
-    let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
-    host == "localhost" || host.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback())
+    hosts::is_loopback(uri.host().unwrap_or_default())
 }
 
 /// Reads a base address: a scheme, a host, perhaps a path, and nothing behind it.
@@ -71,6 +75,12 @@ pub fn base(text: &str) -> Result<Uri, &'static str> {
     let uri: Uri = text.trim_end_matches('/').parse().map_err(|_| FORM)?;
     let complete = matches!(uri.scheme_str(), Some("http" | "https")) && uri.query().is_none();
     if complete { Ok(uri) } else { Err(FORM) }
+}
+
+/// Reads the address of a receiver, with or without `/webhook`.
+pub fn receiver(text: &str) -> Result<Uri, &'static str> {
+    let text = text.trim_end_matches('/');
+    base(text.strip_suffix("/webhook").unwrap_or(text))
 }
 
 /// `base` and what comes behind it.

@@ -9,11 +9,16 @@
 mod args;
 mod client;
 mod failure;
+mod hosts;
 mod inspector;
+mod interrupt;
 mod local;
 mod manual;
 mod operate;
+mod proxies;
 mod records;
+mod remote;
+mod sdk;
 mod secret;
 mod sender;
 mod show;
@@ -25,7 +30,7 @@ use clap::Parser;
 
 use local::{backends, serve};
 use operate::{doctor, reconcile, redrive, register};
-use records::{results, tail};
+use records::{event, results, tail};
 use sender::{send, sign};
 
 #[derive(Parser)]
@@ -41,7 +46,7 @@ enum Command {
     Sign(sign::Sign),
     Verify(sign::Verify),
     Results(results::Results),
-    Event(results::ShowEvent),
+    Event(event::ShowEvent),
     Tail(tail::Tail),
     Redrive(redrive::Redrive),
     Reconcile(reconcile::Reconcile),

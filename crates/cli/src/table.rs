@@ -1,69 +1,72 @@
-//! The table of a deployment, or of an embedded DynamoDB, as the commands that are pointed at it use it.
+//! The table of a deployment, or of an embedded DynamoDB.
 
 use std::error::Error;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::sync::Arc;
 use std::time::Duration;
 
+use aws_config::SdkConfig;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
-use aws_config::{Region, SdkConfig};
 use aws_sdk_dynamodb::Client;
 use axum::http::Uri;
 use clap::Args;
 use sonotheia_webhook::app::App;
-use sonotheia_webhook::aws;
+use sonotheia_webhook::aws::transport::error::TransportError;
 use sonotheia_webhook::cause::{CallError, CallFault};
 use sonotheia_webhook::config::{Config, SdkSettings, SecretSource};
-use sonotheia_webhook::ingest::Rules;
 use sonotheia_webhook::secrets::Secrets;
 use sonotheia_webhook::signature::Secret;
 use sonotheia_webhook::store::{Store, StoreError};
 use sonotheia_webhook::telemetry::Telemetry;
 
+use crate::args;
 use crate::args::random_hex;
 use crate::client;
 use crate::failure::Failure;
+use crate::remote::RemoteError;
+use crate::sdk;
 
-/// Whose account, which region, or which embedded DynamoDB.
+/// The time limit of a call to DynamoDB, all attempts together. No delivery waits for it, so it is longer than the
+/// function's.
+pub const OPERATION: Duration = Duration::from_secs(30);
+
+/// The account and the region of a table, or an embedded DynamoDB.
 #[derive(Args)]
 pub struct Account {
-    /// Region of the table; without it AWS_REGION's or the profile's
-    #[arg(long)]
-    region: Option<String>,
-    /// An embedded DynamoDB, as `serve` and `backends` print it, and not AWS
+    /// The region; without it, the region of AWS_REGION or of the profile
+    #[arg(long, value_parser = args::region)]
+    pub region: Option<String>,
+    /// The address of an embedded DynamoDB, as `serve` and `backends` print it
     #[arg(long, value_name = "URL", value_parser = client::base, conflicts_with = "region")]
     dynamodb: Option<Uri>,
 }
 
 impl Account {
-    /// Whether an embedded DynamoDB was named.
+    /// Returns true if the table is in an embedded DynamoDB.
     pub fn is_embedded(&self) -> bool {
         self.dynamodb.is_some()
     }
 
-    /// The SDK's settings: the usual credentials, or those that an embedded DynamoDB takes.
+    /// The SDK's settings: the usual credentials, or the credentials that an embedded DynamoDB accepts.
     pub async fn sdk(&self) -> Result<SdkConfig, Failure> {
-        if let Some(endpoint) = &self.dynamodb {
-            return Ok(emulators::sdk_config(endpoint.to_string().trim_end_matches('/')));
-        }
-        let mut sdk = aws::sdk_config(&SdkSettings::from_env()?).await;
-        if let Some(region) = &self.region {
-            sdk = sdk.into_builder().region(Region::new(region.clone())).build();
-        }
-        if sdk.region().is_none() {
-            return Err(Failure::NoRegion);
-        }
-        Ok(sdk)
+        let Some(endpoint) = &self.dynamodb else {
+            return Ok(sdk::config(self.region.as_deref()).await?);
+        };
+        let embedded = emulators::sdk_config(endpoint.to_string().trim_end_matches('/'));
+        Ok(embedded
+            .into_builder()
+            .http_client(sdk::http_client(&SdkSettings::from_env()?)?)
+            .build())
     }
 
-    /// A client with more patience than the function's: nobody's delivery waits for it.
+    /// A client for commands.
     pub fn client(sdk: &SdkConfig) -> Client {
         let config = aws_sdk_dynamodb::config::Builder::from(sdk)
             .timeout_config(
                 TimeoutConfig::builder()
-                    .operation_attempt_timeout(Duration::from_secs(10))
-                    .operation_timeout(Duration::from_secs(30))
+                    .operation_attempt_timeout(OPERATION / 3)
+                    .operation_timeout(OPERATION)
                     .build(),
             )
             .retry_config(RetryConfig::standard().with_max_attempts(8))
@@ -71,7 +74,7 @@ impl Account {
         Client::from_conf(config)
     }
 
-    /// The table, after a read that shows that it answers.
+    /// The table, after a read that shows that the table answers.
     pub async fn store(&self, table: &str) -> Result<Store, Failure> {
         let sdk = self.sdk().await?;
         let store = Store::new(Self::client(&sdk), table);
@@ -82,7 +85,7 @@ impl Account {
         Ok(store)
     }
 
-    /// The receiver over the table, for its reads. Nobody knows its secret, so it accepts no delivery.
+    /// The receiver over the table, for its reads. Its secret is random, so it accepts no delivery.
     pub async fn app(&self, table: &str) -> Result<Arc<App>, Failure> {
         let secret = random_hex::<32>()?;
         let config = Config::new(table, SecretSource::Fixed(secret.clone()));
@@ -92,40 +95,25 @@ impl Account {
     }
 }
 
-/// The longest time between a judgement and its write: longer than the time limit of [`Account::client`].
-const WRITE_LIMIT: Duration = Duration::from_secs(35);
-
-/// The receiver's rules, from the variables that the function has.
-pub fn rules(table: &str) -> Result<Rules, Failure> {
-    let config = Config::from_lookup(|name| match name {
-        "EVENTS_TABLE" => Some(table.into()),
-        "SONOTHEIA_WEBHOOK_SECRET" => Some("not used".into()),
-        "SONOTHEIA_WEBHOOK_SECRET_ARN" => None,
-        _ => std::env::var_os(name),
-    })?;
-    Ok(Rules {
-        write_limit: WRITE_LIMIT,
-        ..config.rules()
-    })
-}
-
 impl Failure {
-    /// Why a table can't be used, and what to do about it.
+    /// Why the table cannot be used, and what to do about it.
     pub fn table(table: &str, source: StoreError) -> Self {
         let advice = match &source {
-            StoreError::Foreign { .. } => "another program may have made it",
+            StoreError::Foreign { .. } => {
+                "another program wrote the record; compare --table with the stack's output EventsTableName"
+            }
             StoreError::Vanished => "run the command again",
             StoreError::Unavailable { .. } | StoreError::Misunderstood { .. } => advice_in_chain(&source),
         };
-        Self::Table {
+        Self::Remote(RemoteError::Table {
             table: table.to_owned(),
             advice,
             source: source.into(),
-        }
+        })
     }
 }
 
-/// What to do about an error of the store, by the failed call among its causes.
+/// What to do about an error of the store, by the call that failed among its causes.
 fn advice_in_chain(error: &(dyn Error + 'static)) -> &'static str {
     let mut next = Some(error);
     while let Some(error) = next {
@@ -134,38 +122,56 @@ fn advice_in_chain(error: &(dyn Error + 'static)) -> &'static str {
         }
         next = error.source();
     }
-    unanswered(false)
+    "run the command again"
 }
 
-/// What to do about a call that failed.
-pub fn advice(error: &CallError) -> &'static str {
-    match error.code() {
-        Some(code) => refused(code),
-        None => unanswered(error.fault() == CallFault::Credentials),
+/// What to do about a call to AWS that failed.
+pub fn advice(call: &CallError) -> &'static str {
+    if let Some(code) = call.code() {
+        return advice_by_code(code);
+    }
+    match call.fault() {
+        CallFault::Credentials => "there are no AWS credentials; see `aws sts get-caller-identity`",
+        CallFault::Construction => {
+            "AWS_REGION, the endpoint or the credentials have characters that no request can have"
+        }
+        CallFault::Transport(TransportError::Connect(ErrorKind::ConnectionRefused)) => {
+            "the connection was refused: nothing answers there; check --dynamodb, AWS_ENDPOINT_URL_DYNAMODB and the proxies' variables"
+        }
+        CallFault::Transport(TransportError::Resolve) => {
+            "the host has no address; check the region, the endpoint and the proxies' variables"
+        }
+        CallFault::Transport(TransportError::Tls(_)) => {
+            "TLS failed; behind a proxy that ends TLS, SSL_CERT_FILE names the proxy's root"
+        }
+        CallFault::Dispatch => {
+            "the request could not be sent; a proxy may have refused it: check the proxies' variables and the network"
+        }
+        CallFault::Timeout | CallFault::ConnectionTimeout => {
+            "no answer in time; check the network, and run the command again"
+        }
+        _ => "nothing answers there; check the region, --dynamodb, the network and the proxies' variables",
     }
 }
 
-fn refused(code: &str) -> &'static str {
+fn advice_by_code(code: &str) -> &'static str {
     match code {
         "ResourceNotFoundException" => {
-            "there is none of that name here; the stack's output EventsTableName has it, --region and AWS_REGION say where"
+            "there is no such name in this account and region; the stack's outputs EventsTableName and SecretArn have the \
+             names, and --region or AWS_REGION the region"
         }
-        "AccessDeniedException" => "these credentials may not read it",
+        "AccessDeniedException" => {
+            "these credentials do not allow the call; infra/README.md lists the permissions"
+        }
         "UnrecognizedClientException" | "InvalidSignatureException" | "ExpiredTokenException" => {
-            "AWS does not take these credentials; sign in again, or see `aws sts get-caller-identity`"
+            "AWS does not accept these credentials; sign in again, or see `aws sts get-caller-identity`"
         }
         "ValidationException" => {
-            "its key is not the receiver's, or its name is none; the template makes the right one"
+            "its key is not the receiver's, or its name is not valid; the template makes the right table"
         }
-        _ => "AWS refuses; the code in the error is the reason",
-    }
-}
-
-/// Nobody was asked: the SDK had nobody to ask as, or nobody to ask.
-fn unanswered(has_no_credentials: bool) -> &'static str {
-    if has_no_credentials {
-        "there may be no AWS credentials here; see `aws sts get-caller-identity`"
-    } else {
-        "nothing answers there; check the region, --dynamodb, the network"
+        "ThrottlingException" | "ProvisionedThroughputExceededException" | "RequestLimitExceeded" => {
+            "AWS limits the number of calls; wait a minute and run the command again"
+        }
+        _ => "AWS answered with an error; its code says why",
     }
 }

@@ -1,7 +1,9 @@
 //! Commands that operate a deployment.
 
+mod api_list;
 pub mod doctor;
 pub mod reconcile;
 pub mod redrive;
 pub mod register;
-pub mod sonotheia_api;
+mod retention;
+mod sonotheia_api;

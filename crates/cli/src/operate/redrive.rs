@@ -1,10 +1,11 @@
-//! `redrive`: what was rejected, judged again by today's rules.
+//! `redrive`: judges rejected records again, by today's rules.
 //!
-//! A record is stored by the code that stores a delivery, under its event's id, and never in the place
-//! of another one: to interrupt this and run it again changes nothing but what is left to do.
+//! The code that stores a delivery stores these events too: under the event's own id, and never in the place of another
+//! record. So a command that was interrupted can be run again, and does the rest.
 
 use clap::Args;
 use emulators::BoxError;
+use futures_util::future::select;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
@@ -13,16 +14,19 @@ use sonotheia_webhook::store::schema::SHARDS;
 use sonotheia_webhook::store::{DeliveryToken, Filter, Outcome, Record, Store, StoreError};
 use sonotheia_webhook::timestamp::Timestamp;
 
+use super::retention::Deployed;
 use crate::args::{json, print};
 use crate::failure::Failure;
-use crate::records::reads;
+use crate::interrupt::{self, Stop};
+use crate::records::times;
+use crate::remote::RemoteError;
 use crate::show::clean;
-use crate::table::{Account, rules};
+use crate::table::Account;
 
-/// How many records are looked at at once.
+/// The number of records that are judged at the same time.
 const AT_ONCE: usize = 8;
 
-/// Judge rejected records again, and store those that now pass
+/// Judge rejected records again, and with --apply store those that pass now
 #[derive(Args)]
 pub struct Redrive {
     /// The table
@@ -30,33 +34,35 @@ pub struct Redrive {
     table: String,
     #[command(flatten)]
     account: Account,
-    /// Store those that pass; without it nothing is written
+    #[command(flatten)]
+    deployed: Deployed,
+    /// Store the events that pass; without it, write nothing
     #[arg(long)]
     apply: bool,
-    /// Received at or after: an RFC 3339 time, or so long ago (15m, 2h, 7d)
-    #[arg(long, value_name = "TIME", value_parser = reads::time)]
+    /// Received at or after this time: 2026-01-21T12:00:00Z, 2026-01-21 (UTC), or 15m, 2h, 7d before now
+    #[arg(long, value_name = "TIME", value_parser = times::from)]
     from: Option<Timestamp>,
-    /// Received at or before
-    #[arg(long, value_name = "TIME", value_parser = reads::time)]
+    /// Received at or before this time; a date counts to its end
+    #[arg(long, value_name = "TIME", value_parser = times::to)]
     to: Option<Timestamp>,
-    /// The report as one JSON document
+    /// Print the report as one JSON document
     #[arg(long)]
     json: bool,
 }
 
-/// What became of a record.
+/// The new judgement of a record.
 #[derive(Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 enum Verdict {
-    /// It passes; stored as accepted, or would be.
+    /// It passes. With `--apply` it is stored as accepted.
     Accepted,
-    /// The same event is there as accepted.
+    /// The table has the same event as accepted.
     AlreadyAccepted,
-    /// An accepted event has its id, and another type or other data.
+    /// The table has an event with its id, and with another type or other data.
     Conflict,
-    /// A signed time that is too old, now or when it came.
+    /// Its signed time is too old, now or when it was delivered.
     TooOld,
-    /// Still no event.
+    /// It is not an event.
     Invalid,
 }
 
@@ -97,45 +103,90 @@ struct Line {
 }
 
 impl Redrive {
-    /// Prints the whole report, or fails.
-    #[tokio::main(flavor = "current_thread")]
-    pub async fn run(self) -> Result<(), Failure> {
-        let rules = rules(&self.table)?;
+    /// Prints the report, also if the work ends early.
+    pub fn run(self) -> Result<(), Failure> {
+        interrupt::run(self.work())
+    }
+
+    async fn work(self) -> Result<(), Failure> {
+        let stop = interrupt::stop()?;
         let store = self.account.store(&self.table).await?;
-        let now = Timestamp::now();
         let filter = Filter {
             outcome: Some(Outcome::Rejected),
             from: self.from,
             to: self.to,
             ..Filter::default()
         };
-        let rejected = rejected(&store, &filter, now)
+        let rejected = rejected(&store, &filter, Timestamp::now())
             .await
             .map_err(|source| Failure::table(&self.table, source))?;
-
-        let bar = ProgressBar::new(rejected.len() as u64);
-        if let Ok(style) = ProgressStyle::with_template("{bar:40} {pos}/{len}, {per_sec}, {eta} left") {
-            bar.set_style(style);
+        if rejected.is_empty() {
+            return print(&self.report(&[], None));
         }
+        let rules = self.deployed.rules(&self.table, &store).await?;
+
         let total = rejected.len();
-        let judged = stream::iter(rejected)
-            .map(|record| self.judge(&store, &rules, record))
-            .buffered(AT_ONCE)
-            .inspect_ok(|_| bar.inc(1))
-            .try_filter_map(|line| async { Ok(line) })
-            .try_collect::<Vec<Line>>()
+        let mut lines = Vec::new();
+        let done = self
+            .judge_all(&store, &rules, rejected, stop.clone(), &mut lines)
             .await;
-        bar.finish_and_clear();
-        let lines = judged.map_err(|source| Failure::Redrive {
-            done: bar.position(),
+        let is_interrupted = stop.peek().is_some();
+        if done.is_ok() || !lines.is_empty() {
+            print(&self.report(&lines, Some(rules.retention_days)))?;
+        }
+        done.map_err(|source| RemoteError::Redrive {
+            done: lines.len(),
             total,
             applied: self.apply,
             source,
         })?;
-        print(&self.report(&lines, rules.retention_days)?)
+        if is_interrupted && lines.len() < total {
+            let done = format!(
+                "{} of {total} rejected records were judged; run the command again",
+                lines.len()
+            );
+            return Err(RemoteError::Interrupted { done }.into());
+        }
+        Ok(())
     }
 
-    /// Judges one, and stores it where it passes and that was asked for; none where it is gone.
+    /// Judges the records until the end, an error, or an interrupt. The writes that have begun then end.
+    async fn judge_all(
+        &self,
+        store: &Store,
+        rules: &Rules,
+        rejected: Vec<Record>,
+        stop: Stop,
+        lines: &mut Vec<Line>,
+    ) -> Result<(), BoxError> {
+        let (fail, failed) = tokio::sync::oneshot::channel::<()>();
+        let mut fail = Some(fail);
+        let bar = ProgressBar::new(rejected.len() as u64);
+        if let Ok(style) = ProgressStyle::with_template("{bar:40} {pos}/{len}, {per_sec}, {eta} left") {
+            bar.set_style(style);
+        }
+        let mut judged = stream::iter(rejected)
+            .take_until(select(stop, failed))
+            .map(|record| self.judge(store, rules, record))
+            .buffered(AT_ONCE);
+        let mut done = Ok(());
+        while let Some(line) = judged.next().await {
+            bar.inc(1);
+            match line {
+                Ok(line) => lines.extend(line),
+                // No further write begins. The report has the writes that have begun.
+                Err(error) => {
+                    drop(fail.take());
+                    done = done.and(Err(error));
+                }
+            }
+        }
+        bar.finish_and_clear();
+        done
+    }
+
+    /// Judges one record at the present time, and with `--apply` stores it if it passes. `None` if DynamoDB has deleted the
+    /// record.
     async fn judge(&self, store: &Store, rules: &Rules, listed: Record) -> Result<Option<Line>, BoxError> {
         let line = |verdict, accepted_as, message| {
             Ok(Some(Line {
@@ -146,12 +197,12 @@ impl Redrive {
                 message,
             }))
         };
-        // Its first delivery may have been taken, and that record deleted since: it might be a replay,
-        // however old events may be today.
-        if listed.reason.as_deref() == Some("event_too_old") {
+        // An earlier delivery may have been accepted, and its record deleted since. So this event may be a replay,
+        // whatever the retention is today.
+        if listed.reason.as_deref() == Some(ingest::EVENT_TOO_OLD) {
             return line(Verdict::TooOld, None, None);
         }
-        // What the index shows can be deleted any time.
+        // DynamoDB may have deleted a record that the index still lists, and erasure removes bodies.
         let Some(body) = store.get(&listed.event_id).await?.and_then(|record| record.body) else {
             return Ok(None);
         };
@@ -170,35 +221,11 @@ impl Redrive {
         }
     }
 
-    fn report(&self, lines: &[Line], retention_days: u32) -> Result<String, Failure> {
-        let count = |verdict| lines.iter().filter(|line| line.verdict == verdict).count();
+    fn report(&self, lines: &[Line], retention_days: Option<u32>) -> String {
         if self.json {
-            #[derive(Serialize)]
-            struct Report<'a> {
-                applied: bool,
-                retention_days: u32,
-                count: usize,
-                accepted: usize,
-                already_accepted: usize,
-                conflict: usize,
-                too_old: usize,
-                invalid: usize,
-                records: &'a [Line],
-            }
-            let [accepted, already_accepted, conflict, too_old, invalid] = Verdict::ALL.map(count);
-            let report = Report {
-                applied: self.apply,
-                retention_days,
-                count: lines.len(),
-                accepted,
-                already_accepted,
-                conflict,
-                too_old,
-                invalid,
-                records: lines,
-            };
-            return Ok(json(&report) + "\n");
+            return self.document(lines, retention_days);
         }
+        let count = |verdict| lines.iter().filter(|line| line.verdict == verdict).count();
         let mut text = String::new();
         for line in lines {
             let what = match (&line.accepted_as, &line.message) {
@@ -224,28 +251,62 @@ impl Redrive {
             .join(", ");
         let separator = if counts.is_empty() { "" } else { ": " };
         text.push_str(&format!("{} rejected{separator}{counts}\n", lines.len()));
-        if !self.apply && count(Verdict::Accepted) > 0 {
+        if let Some(days) = retention_days
+            && !self.apply
+            && count(Verdict::Accepted) > 0
+        {
             text.push_str(&format!(
-                "Nothing was written; --apply stores them, to be kept {retention_days} days \
-                 (RETENTION_DAYS, which should be the deployment's).\n"
+                "Nothing was written; --apply stores these events for {days} days, the deployment's retention.\n"
             ));
         }
-        Ok(text)
+        text
+    }
+
+    fn document(&self, lines: &[Line], retention_days: Option<u32>) -> String {
+        #[derive(Serialize)]
+        struct Report<'a> {
+            applied: bool,
+            retention_days: Option<u32>,
+            count: usize,
+            accepted: usize,
+            already_accepted: usize,
+            conflict: usize,
+            too_old: usize,
+            invalid: usize,
+            records: &'a [Line],
+        }
+        let count = |verdict| lines.iter().filter(|line| line.verdict == verdict).count();
+        let [accepted, already_accepted, conflict, too_old, invalid] = Verdict::ALL.map(count);
+        let report = Report {
+            applied: self.apply,
+            retention_days,
+            count: lines.len(),
+            accepted,
+            already_accepted,
+            conflict,
+            too_old,
+            invalid,
+            records: lines,
+        };
+        json(&report) + "\n"
     }
 }
 
-/// Every rejected record, oldest first, without its body: each shard's pages to their end.
+/// All rejected records, oldest first, without their bodies: the pages of each shard to their end.
 async fn rejected(store: &Store, filter: &Filter, now: Timestamp) -> Result<Vec<Record>, StoreError> {
-    let shards = (0..SHARDS).map(|shard| async move {
-        let mut records = Vec::new();
-        let mut start = None;
-        loop {
-            let (_, until) = filter.bounds();
-            let page = store.by_time(shard, filter, &until, 100, start, now).await?;
-            records.extend(page.records);
-            start = page.next;
-            if start.is_none() {
-                return Ok::<_, StoreError>(records);
+    let (_, until) = filter.bounds();
+    let shards = (0..SHARDS).map(|shard| {
+        let until = &until;
+        async move {
+            let mut records = Vec::new();
+            let mut start = None;
+            loop {
+                let page = store.by_time(shard, filter, until, 100, start, now).await?;
+                records.extend(page.records);
+                start = page.next;
+                if start.is_none() {
+                    return Ok::<_, StoreError>(records);
+                }
             }
         }
     });

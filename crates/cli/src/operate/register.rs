@@ -1,61 +1,131 @@
-//! `register`: the call that makes the sender deliver here.
+//! `register`: the call that makes Sonotheia deliver to a webhook.
 
 use axum::http::Uri;
 use clap::Args;
 use clap::builder::PossibleValuesParser;
 use serde::Serialize;
+use serde_json::Value;
 use sonotheia_webhook::event::types::known_types;
 
+use super::sonotheia_api::{Api, KEY, came, is_json};
 use crate::args::{json, print, usage};
-use crate::client;
+use crate::client::{self, Answer};
 use crate::failure::Failure;
-use crate::operate::sonotheia_api::{Api, KEY};
-use crate::secret;
-use crate::show::{Pretty, clean};
+use crate::remote::RemoteError;
+use crate::show::Pretty;
+use crate::{args, hosts, interrupt, secret};
 
 const PATH: &str = "/v1/webhooks";
 
-/// Print the call that registers a webhook with the sender, and with --apply send it
+const REDACTED: &str = "(redacted)";
+
+/// Print the call that registers a webhook with Sonotheia, and with --apply make it
 #[derive(Args)]
 pub struct Register {
-    /// The webhook's address, the stack's output WebhookUrl
-    #[arg(value_parser = target)]
-    url: Uri,
-    /// Types to be told of, with commas between; every known one without it
+    /// The webhook's address, the stack's output WebhookUrl: https://…/webhook
+    url: String,
+    /// The event types to deliver, with commas between; without it, all known types
     #[arg(long, value_name = "TYPE", value_delimiter = ',', value_parser = PossibleValuesParser::new(known_types()))]
     events: Vec<String>,
     #[command(flatten)]
     secret: secret::Source,
+    /// The region of --secret-id; without it, the ARN's, or the region of AWS_REGION or of the profile
+    #[arg(long, value_parser = args::region)]
+    region: Option<String>,
     #[command(flatten)]
     api: Api,
     /// Print the secret, too
     #[arg(long)]
     show_secret: bool,
-    /// Send it
+    /// Accept an address that Sonotheia or this receiver would not use: http, this machine, another path
+    #[arg(long)]
+    force: bool,
+    /// Make the call
     #[arg(long)]
     apply: bool,
 }
 
-fn target(text: &str) -> Result<Uri, &'static str> {
-    let uri: Uri = text.parse().map_err(|_| "it is not an address")?;
-    match uri.scheme_str() {
-        Some("https") => Ok(uri),
-        Some("http") if client::is_loopback(&uri) => Ok(uri),
-        _ => Err("Sonotheia delivers to https:// addresses only"),
+/// Why an address is no webhook's, and whether `--force` accepts it nevertheless.
+struct BadTarget {
+    fault: &'static str,
+    can_force: bool,
+}
+
+/// Checks the address that Sonotheia would deliver to.
+fn check(text: &str) -> Result<(), BadTarget> {
+    let bad = |can_force, fault| Err(BadTarget { fault, can_force });
+    if text.chars().any(|c| c.is_whitespace() || c.is_control()) {
+        return bad(false, "it has a blank or a line break");
     }
+    let Ok(uri) = text.parse::<Uri>() else {
+        return bad(false, "it is not an address");
+    };
+    let (Some("http" | "https"), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
+        return bad(false, "it does not begin with https://");
+    };
+    if authority.as_str().contains('@') {
+        return bad(false, "it holds a user's name, which Sonotheia would get");
+    }
+    let port = authority
+        .as_str()
+        .strip_prefix(authority.host())
+        .unwrap_or_default();
+    if authority.host().is_empty() || (!port.is_empty() && authority.port_u16().is_none_or(|port| port == 0))
+    {
+        return bad(false, "its host or port is not usable");
+    }
+    if text.contains('#') {
+        return bad(false, "it has a fragment, which no request carries");
+    }
+    let host = authority.host();
+    if uri.scheme_str() != Some("https") {
+        return bad(true, "Sonotheia delivers to https:// addresses only");
+    }
+    if hosts::is_loopback(host) || hosts::is_link_local(host) || hosts::is_private(host) {
+        return bad(
+            true,
+            "Sonotheia cannot reach this machine or a private network; a tunnel has a public address",
+        );
+    }
+    if !host.contains(['.', ':']) {
+        return bad(true, "the host is a name of a private network");
+    }
+    if uri.query().is_some() {
+        return bad(true, "it has a query");
+    }
+    let is_plain = uri.path().split('/').all(|part| !matches!(part, "." | ".."));
+    if !uri.path().ends_with("/webhook") || !is_plain {
+        return bad(
+            true,
+            "its path does not end with /webhook, so this receiver would answer 404",
+        );
+    }
+    Ok(())
 }
 
 #[derive(Serialize)]
 struct Call<'a> {
-    url: String,
+    url: &'a str,
     events: &'a [String],
     secret: &'a str,
 }
 
 impl Register {
-    /// Prints the call, and the answer where it was sent.
-    #[tokio::main(flavor = "current_thread")]
-    pub async fn run(mut self) -> Result<(), Failure> {
+    /// Prints the call, and the answer if it was made.
+    pub fn run(mut self) -> Result<(), Failure> {
+        if let Err(BadTarget { fault, can_force }) = check(&self.url)
+            && !(can_force && self.force)
+        {
+            let hint = if can_force {
+                "; --force registers it nevertheless"
+            } else {
+                ""
+            };
+            usage(&format!(
+                "cannot register {:?}: {fault}; the address is the stack's output WebhookUrl, https://…/webhook{hint}",
+                self.url
+            ));
+        }
         if self.events.is_empty() {
             self.events = known_types().map(str::to_owned).collect();
         }
@@ -63,12 +133,16 @@ impl Register {
         if !self.events.iter().all(|event| seen.insert(event)) {
             usage("--events has a type more than once");
         }
-        let Some(secret) = self.secret.text().await? else {
+        interrupt::run(self.call())
+    }
+
+    async fn call(&self) -> Result<(), Failure> {
+        let Some(secret) = self.secret.text(self.region.as_deref()).await? else {
             usage("no secret: --secret-id names it in Secrets Manager, or SONOTHEIA_WEBHOOK_SECRET holds it");
         };
         let call = |secret| {
             json(&Call {
-                url: self.url.to_string(),
+                url: &self.url,
                 events: &self.events,
                 secret,
             })
@@ -76,10 +150,10 @@ impl Register {
         let shown = if self.show_secret {
             secret.as_str()
         } else {
-            "(redacted)"
+            REDACTED
         };
         print(&format!(
-            "POST {}\nAuthorization: Bearer ${KEY}\nContent-Type: application/json\n\n{}\n\n",
+            "POST {}\nAuthorization: Bearer ${KEY}\nX-API-Key: ${KEY}\nContent-Type: application/json\n\n{}\n\n",
             client::join(&self.api.base_url, PATH),
             Pretty(&call(shown))
         ))?;
@@ -91,24 +165,97 @@ impl Register {
             };
             return print(&format!("Not sent: --apply sends it{more}.\n"));
         }
-        let answer = self.api.session()?.post(PATH, &call(&secret))?;
-        let text = String::from_utf8_lossy(&answer.body);
-        let text = match serde_json::from_str::<&serde_json::value::RawValue>(&text) {
-            Ok(value) => Pretty(value.get()).to_string(),
-            Err(_) => clean(&text),
-        };
-        // Whoever registers may be answered with all of it.
-        let quoted = json(&secret);
-        let text = match self.show_secret {
-            true => text,
-            false => text
-                .replace(&quoted, "\"(redacted)\"")
-                .replace(secret.as_str(), "(redacted)"),
-        };
-        let text: String = text.chars().take(10_000).collect();
+        let answer = self.api.session()?.post(PATH, call(&secret)).await?;
+        let mut hidden = vec![std::env::var(KEY).unwrap_or_default().trim().to_owned()];
+        if !self.show_secret {
+            hidden.push(secret);
+        }
+        let text: String = self.answer(&answer, &hidden)?.chars().take(10_000).collect();
         print(&format!(
             "Registered: Sonotheia answered {}.\n{text}\n",
             answer.status
         ))
+    }
+
+    /// The answer for a person, without the texts that it may repeat from the call.
+    fn answer(&self, answer: &Answer, hidden: &[String]) -> Result<String, Failure> {
+        let object = serde_json::from_slice(&answer.body)
+            .ok()
+            .filter(|_| is_json(answer));
+        let Some(Value::Object(mut object)) = object else {
+            return Err(RemoteError::NotAnObject {
+                url: self.api.base_url.to_string(),
+                status: answer.status,
+                came: came(answer),
+            }
+            .into());
+        };
+        object.values_mut().for_each(|value| redact(value, hidden));
+        Ok(Pretty(&json(&object)).to_string())
+    }
+}
+
+/// Replaces a text wherever a string of the value holds it.
+fn redact(value: &mut Value, hidden: &[String]) {
+    match value {
+        Value::String(text) => {
+            for hidden in hidden.iter().filter(|hidden| !hidden.is_empty()) {
+                *text = text.replace(hidden.as_str(), REDACTED);
+            }
+        }
+        Value::Array(values) => values.iter_mut().for_each(|value| redact(value, hidden)),
+        Value::Object(members) => members.values_mut().for_each(|value| redact(value, hidden)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_public_https_address_of_a_webhook_passes() {
+        for good in [
+            "https://receiver.example/webhook",
+            "https://abc.execute-api.eu-central-1.amazonaws.com/live/webhook",
+            "https://receiver.example:8443/webhook",
+            "https://203.0.113.7/webhook",
+        ] {
+            assert!(check(good).is_ok(), "{good}");
+        }
+        for forced in [
+            "http://receiver.example/webhook",
+            "https://localhost/webhook",
+            "https://LOCALHOST./webhook",
+            "https://127.1/webhook",
+            "https://[::1]:8080/webhook",
+            "https://10.0.0.1/webhook",
+            "https://169.254.169.254/webhook",
+            "https://intranet/webhook",
+            "https://receiver.example",
+            "https://receiver.example/",
+            "https://receiver.example/webhook/",
+            "https://receiver.example/webhooks",
+            "https://receiver.example/notwebhook",
+            "https://receiver.example/a/../webhook",
+            "https://receiver.example/webhook?a=b",
+        ] {
+            assert!(check(forced).is_err_and(|bad| bad.can_force), "{forced}");
+        }
+        for never in [
+            "",
+            "receiver.example/webhook",
+            "ftp://receiver.example/webhook",
+            "https:///webhook",
+            "https://user:password@receiver.example/webhook",
+            "https://receiver.example:8O80/webhook",
+            "https://receiver.example:0/webhook",
+            "https://receiver.example/webhook#a",
+            " https://receiver.example/webhook",
+            "https://receiver.example/web hook",
+            "https://receiver.example/webhook\n",
+        ] {
+            assert!(check(never).is_err_and(|bad| !bad.can_force), "{never}");
+        }
     }
 }

@@ -1,5 +1,5 @@
-//! The sender's own API, as its schema reference has it: a bearer key, `POST /v1/webhooks` and
-//! `GET /v1/webhooks/events?status=failed&since=…`.
+//! Sonotheia's own API (contract, section 1). Its documents name two ways to send the key, so the calls send both:
+//! `Authorization: Bearer …` and `X-API-Key: …`.
 
 use axum::http::{HeaderValue, Uri};
 use clap::Args;
@@ -7,69 +7,110 @@ use ureq::Agent;
 
 use crate::client::{self, Answer};
 use crate::failure::Failure;
+use crate::interrupt::blocking;
+use crate::proxies::Proxies;
+use crate::remote::RemoteError;
 
-/// The variable with the key. No option takes it: those of a process can be seen by others.
+/// The variable with the key. There is no option for it, since other users of the machine can see a process's options.
 pub const KEY: &str = "SONOTHEIA_API_KEY";
 
-/// The most of an answer that is read.
+/// The largest answer that a command reads.
 const MAX_ANSWER_BYTES: u64 = 1 << 26;
 
-/// Where the sender's API is.
+/// The address of Sonotheia's API.
 #[derive(Args)]
 pub struct Api {
-    /// Where Sonotheia's API is; its key is in SONOTHEIA_API_KEY
+    /// The address of Sonotheia's API; the variable SONOTHEIA_API_KEY holds its key
     #[arg(long, value_name = "URL", default_value = "https://api.sonotheia.com", value_parser = address)]
     pub base_url: Uri,
 }
 
 fn address(text: &str) -> Result<Uri, &'static str> {
-    let uri = client::base(text)?;
+    // Sonotheia's documents write the address with the version, which is in the calls' paths here.
+    let text = text.trim_end_matches('/');
+    let uri = client::base(text.strip_suffix("/v1").unwrap_or(text))?;
     if uri.scheme_str() == Some("http") && !client::is_loopback(&uri) {
-        return Err("the key goes over https only, but to this machine");
+        return Err("the key goes over https only, except to this machine");
     }
     Ok(uri)
 }
 
-/// The sender's API, with a key.
+/// Sonotheia's API, with a key.
+#[derive(Clone)]
 pub struct Session {
     agent: Agent,
     base: Uri,
-    authorization: HeaderValue,
+    bearer: HeaderValue,
+    key: HeaderValue,
 }
 
 impl Api {
-    /// Reads the key from the environment; asks nobody.
+    /// Reads the key from the environment. This makes no call.
     pub fn session(&self) -> Result<Session, Failure> {
         let key = std::env::var(KEY).unwrap_or_default();
         let key = key.trim();
         if key.is_empty() {
-            return Err(Failure::NoApiKey);
+            return Err(RemoteError::NoApiKey.into());
         }
-        let mut authorization =
-            HeaderValue::from_str(&format!("Bearer {key}")).map_err(|_| Failure::BadApiKey)?;
-        authorization.set_sensitive(true);
+        let header = |text: &str| {
+            let mut value = HeaderValue::from_str(text).map_err(|_| RemoteError::BadApiKey)?;
+            value.set_sensitive(true);
+            Ok::<_, RemoteError>(value)
+        };
+        Proxies::from_env().map_err(RemoteError::Proxy)?;
         Ok(Session {
             agent: client::config(&self.base_url).build().into(),
             base: self.base_url.clone(),
-            authorization,
+            bearer: header(&format!("Bearer {key}"))?,
+            key: header(key)?,
         })
     }
 }
 
 impl Session {
-    /// GET, and its 2xx answer.
-    pub fn get(&self, path_and_query: &str) -> Result<Answer, Failure> {
-        let url = client::join(&self.base, path_and_query);
-        let request = self.agent.get(&url).header("Authorization", &self.authorization);
-        self.answer(&url, request.header("Accept", "application/json").call())
+    /// Makes a GET call. Returns the answer if its status is 2xx.
+    pub async fn get(&self, path_and_query: &str) -> Result<Answer, Failure> {
+        let (session, url) = (self.clone(), client::join(&self.base, path_and_query));
+        blocking(move || {
+            let request = session.agent.get(&url).header("Accept", "application/json");
+            let request = request.header("Authorization", &session.bearer);
+            let sent = request.header("X-API-Key", &session.key).call();
+            session.answer(&url, sent)
+        })
+        .await
     }
 
-    /// POST of JSON, and its 2xx answer.
-    pub fn post(&self, path: &str, body: &str) -> Result<Answer, Failure> {
-        let url = client::join(&self.base, path);
-        let request = self.agent.post(&url).header("Authorization", &self.authorization);
-        let request = request.header("Content-Type", "application/json");
-        self.answer(&url, request.send(body))
+    /// Makes a POST call with a JSON body. Returns the answer if its status is 2xx.
+    pub async fn post(&self, path: &str, body: String) -> Result<Answer, Failure> {
+        let (session, url) = (self.clone(), client::join(&self.base, path));
+        blocking(move || {
+            let request = session
+                .agent
+                .post(&url)
+                .header("Content-Type", "application/json");
+            let request = request.header("Accept", "application/json");
+            let request = request.header("Authorization", &session.bearer);
+            let sent = request.header("X-API-Key", &session.key).send(body);
+            session.answer(&url, sent)
+        })
+        .await
+    }
+
+    /// The path and query of an address, if it has the API's own scheme, host and port: the key goes nowhere else.
+    pub fn own_path(&self, address: &str) -> Option<String> {
+        let path = match address.strip_prefix('/') {
+            // `//host` would be another host.
+            Some(rest) if !rest.starts_with('/') => address.to_owned(),
+            Some(_) => return None,
+            None => {
+                let uri: Uri = address.parse().ok()?;
+                let is_own = uri.scheme() == self.base.scheme() && uri.authority() == self.base.authority();
+                is_own.then(|| uri.path_and_query().map(|path| path.as_str().to_owned()))??
+            }
+        };
+        // `join` puts the base's own path in front.
+        let own = self.base.path().trim_end_matches('/');
+        path.strip_prefix(own).map(str::to_owned)
     }
 
     fn answer(
@@ -79,17 +120,36 @@ impl Session {
     ) -> Result<Answer, Failure> {
         let path = url.path().to_owned();
         let url = self.base.to_string();
-        let answer = Answer::read(&self.base, sent, MAX_ANSWER_BYTES).map_err(|failure| match failure {
-            Failure::Http { source, .. } => Failure::NoSender {
+        let answer =
+            Answer::read(&self.base, sent, MAX_ANSWER_BYTES).map_err(|source| RemoteError::NoApi {
                 url: url.clone(),
-                source,
-            },
-            other => other,
-        })?;
+                source: source.into(),
+            })?;
         match answer.status {
             200..=299 => Ok(answer),
-            // Its text might repeat what it was sent.
-            status => Err(Failure::SenderRefused { url, path, status }),
+            // The answer's text may repeat the request, with its secret.
+            status => Err(RemoteError::ApiRefused { url, path, status }.into()),
         }
     }
+}
+
+/// Says what an answer holds, without quoting it.
+pub fn came(answer: &Answer) -> String {
+    let kind = answer.content_type.as_deref().map_or("no Content-Type", |kind| {
+        kind.split(';').next().unwrap_or_default().trim()
+    });
+    let kind: String = crate::show::clean(kind).chars().take(64).collect();
+    format!("{} bytes ({kind})", answer.body.len())
+}
+
+/// Returns true if an answer says that it is JSON.
+pub fn is_json(answer: &Answer) -> bool {
+    let kind = answer.content_type.as_deref().unwrap_or_default();
+    let kind = kind
+        .split(';')
+        .next()
+        .unwrap_or_default()
+        .trim()
+        .to_ascii_lowercase();
+    kind == "application/json" || (kind.starts_with("application/") && kind.ends_with("+json"))
 }

@@ -1,5 +1,9 @@
 //! Commands that read the records.
 
+pub mod event;
+pub mod listing;
+pub mod prefix;
 pub mod reads;
 pub mod results;
 pub mod tail;
+pub mod times;

@@ -1,94 +1,214 @@
-//! `results`, `event`: what was stored.
+//! `results`: the stored records.
 
 use clap::Args;
 use clap::builder::PossibleValuesParser;
+use indicatif::ProgressBar;
 use serde_json::value::RawValue;
-use sonotheia_webhook::store::Store;
 use sonotheia_webhook::timestamp::Timestamp;
 
+use super::listing::{Found, Listing, Pages, Query};
+use super::reads::{Place, Reader};
+use super::{prefix, times};
 use crate::args::{note, print, usage};
-use crate::client::encode;
 use crate::failure::Failure;
-use crate::records::reads::{self, Listing, Place, Query};
-use crate::show::{Pretty, Row, Table, clean};
-use crate::table::Account;
+use crate::interrupt;
+use crate::remote::RemoteError;
+use crate::show::Table;
 
-/// Show records, newest first; of one session with its id
+/// Show records, newest first; with a session's id, the records of this session
 #[derive(Args)]
 pub struct Results {
     #[command(flatten)]
     place: Place,
-    /// Only this session's accepted events
+    /// Only this session's accepted events. The id may be a unique prefix of an id among the newest 2,000 records
     #[arg(conflicts_with_all = ["event_type", "outcome", "from", "to"])]
     session: Option<String>,
     /// Only this type
     #[arg(long = "type", value_name = "TYPE")]
     event_type: Option<String>,
-    /// Only accepted or only rejected ones
+    /// Only accepted or only rejected records
     #[arg(long, value_parser = PossibleValuesParser::new(["accepted", "rejected"]))]
     outcome: Option<String>,
-    /// Only alerts
+    /// Only records with an alert
     #[arg(long)]
     alerts: bool,
-    /// Received at or after: an RFC 3339 time, or so long ago (15m, 2h, 7d)
-    #[arg(long, value_name = "TIME", value_parser = reads::time)]
+    /// Received at or after this time: 2026-01-21T12:00:00Z, 2026-01-21 (UTC), or 15m, 2h, 7d before now
+    #[arg(long, value_name = "TIME", value_parser = times::from)]
     from: Option<Timestamp>,
-    /// Received at or before
-    #[arg(long, value_name = "TIME", value_parser = reads::time)]
+    /// Received at or before this time; a date counts to its end
+    #[arg(long, value_name = "TIME", value_parser = times::to)]
     to: Option<Timestamp>,
-    /// How many
+    /// The most records to show
     #[arg(long, value_name = "N", default_value_t = 25, value_parser = clap::value_parser!(u32).range(1..))]
     limit: u32,
-    /// All there are
+    /// Show all records, page by page
     #[arg(long, conflicts_with = "limit")]
     all: bool,
-    /// One JSON document: {"count", "results", "more"}
+    /// Print one JSON document, at the end: {"count", "results", "more"}
     #[arg(long)]
     json: bool,
 }
 
 impl Results {
-    /// Prints a whole listing, or fails.
-    #[tokio::main(flavor = "current_thread")]
-    pub async fn run(self) -> Result<(), Failure> {
+    /// Prints the records. A list that could not be read to its end is a failure.
+    pub fn run(self) -> Result<(), Failure> {
         if self.from.zip(self.to).is_some_and(|(from, to)| from > to) {
             usage("--from is after --to");
         }
-        let query = Query {
+        if self.session.as_deref() == Some("") {
+            usage("a session's id is not empty");
+        }
+        interrupt::run(interrupt::while_read(self.show()))
+    }
+
+    async fn show(self) -> Result<(), Failure> {
+        let stop = interrupt::stop()?;
+        let mut query = Query {
             session: self.session.clone(),
-            event_type: self.event_type,
-            outcome: self.outcome,
+            event_type: self.event_type.clone(),
+            outcome: self.outcome.clone(),
             from: self.from,
             to: self.to,
             alerts: self.alerts,
         };
         let limit = if self.all { usize::MAX } else { self.limit as usize };
-        let listing = self.place.open().await?.list(&query, limit).await?;
-        if self.json {
-            return print(&document(&listing)?);
+        let mut output = Output::new(self.json);
+        let shown = async {
+            let reader = self.place.open().await?;
+            if !self.pages(&reader, &query, limit, &mut output).await?
+                && let Some(session) = &self.session
+                && let Some(whole) = prefix::find(&reader, session, |row| row.session_id.as_deref()).await?
+            {
+                query.session = Some(whole);
+                self.pages(&reader, &query, limit, &mut output).await?;
+            }
+            Ok(())
+        };
+        let shown = tokio::select! {
+            shown = shown => Some(shown),
+            () = stop => None,
+        };
+        match shown {
+            Some(shown) => shown.and_then(|()| output.end()),
+            None => Err(output.interrupted()),
         }
-        if listing.found.is_empty() {
+    }
+
+    /// Reads a list to its end. Returns false if the receiver knows no such session.
+    async fn pages(
+        &self,
+        reader: &Reader,
+        query: &Query,
+        limit: usize,
+        output: &mut Output,
+    ) -> Result<bool, Failure> {
+        let mut pages = Pages::new(reader, query, limit);
+        let mut is_known = false;
+        loop {
+            let page = match pages.next().await {
+                Ok(page) => page,
+                Err(source) => return Err(output.cut(source)),
+            };
+            output.listing.more = pages.more;
+            match page {
+                Some(page) => {
+                    is_known = true;
+                    output.page(page)?;
+                }
+                None => return Ok(is_known),
+            }
+        }
+    }
+}
+
+/// The output of a list: lines as the pages come, or one document at the end.
+struct Output {
+    is_json: bool,
+    count: usize,
+    table: Option<Table>,
+    /// The records of the document. Empty for lines.
+    listing: Listing,
+    progress: ProgressBar,
+}
+
+impl Output {
+    fn new(is_json: bool) -> Self {
+        // The bar shows itself on a terminal only.
+        let progress = if is_json {
+            ProgressBar::new_spinner()
+        } else {
+            ProgressBar::hidden()
+        };
+        Self {
+            is_json,
+            count: 0,
+            table: None,
+            listing: Listing::default(),
+            progress,
+        }
+    }
+
+    fn page(&mut self, page: Vec<Found>) -> Result<(), Failure> {
+        self.count += page.len();
+        if self.is_json {
+            self.listing.found.extend(page);
+            self.progress.set_message(format!("{} records", self.count));
+            self.progress.tick();
+            return Ok(());
+        }
+        if page.is_empty() {
+            return Ok(());
+        }
+        let mut text = String::new();
+        let table = self.table.get_or_insert_with(|| {
+            let table = Table::of(page.iter().map(|found| &found.row));
+            text = table.head();
+            table
+        });
+        for found in &page {
+            text.push_str(&table.row(&found.row));
+        }
+        print(&text)
+    }
+
+    fn end(self) -> Result<(), Failure> {
+        self.progress.finish_and_clear();
+        if self.is_json {
+            return print(&document(&self.listing)?);
+        }
+        if self.count == 0 {
             return print("No records.\n");
         }
-        print(&lines(&listing))?;
-        if listing.more {
-            note("There are more: --limit N or --all shows them.");
+        if self.listing.more {
+            note("There are more records: --limit N or --all shows them.");
         }
         Ok(())
     }
-}
 
-/// A listing as a table.
-pub fn lines(listing: &Listing) -> String {
-    let mut table = Table::of(listing.found.iter().map(|found| &found.row));
-    let mut text = table.head();
-    for found in &listing.found {
-        text.push_str(&table.row(&found.row));
+    fn cut(&self, source: Failure) -> Failure {
+        self.progress.finish_and_clear();
+        if self.count == 0 || self.is_json {
+            return source;
+        }
+        RemoteError::Cut {
+            shown: self.count,
+            source: source.into(),
+        }
+        .into()
     }
-    text
+
+    fn interrupted(&self) -> Failure {
+        self.progress.finish_and_clear();
+        let done = if self.is_json {
+            format!("{} records were read, and no document was printed", self.count)
+        } else {
+            format!("{} records were shown, and there may be more", self.count)
+        };
+        RemoteError::Interrupted { done }.into()
+    }
 }
 
-/// A listing as one JSON document, each record as it was answered.
+/// A list as one JSON document, each record as the receiver answered it.
 pub fn document(listing: &Listing) -> Result<String, Failure> {
     #[derive(serde::Serialize)]
     struct Document<'a> {
@@ -101,90 +221,6 @@ pub fn document(listing: &Listing) -> Result<String, Failure> {
         results: listing.found.iter().map(|found| &*found.raw).collect(),
         more: listing.more,
     };
-    let text = serde_json::to_string(&document).map_err(|_| Failure::NotOurs)?;
+    let text = serde_json::to_string(&document).map_err(|_| RemoteError::NotOurs)?;
     Ok(text + "\n")
-}
-
-/// Show one record whole
-#[derive(Args)]
-pub struct ShowEvent {
-    #[command(flatten)]
-    place: Place,
-    /// Its id, as `results` shows it
-    event_id: String,
-    /// The record as one JSON document
-    #[arg(long)]
-    json: bool,
-    /// Only the body, byte for byte as it was received; needs --table
-    #[arg(long, conflicts_with = "json")]
-    body: bool,
-}
-
-impl ShowEvent {
-    /// Prints a record, or fails where there is none.
-    #[tokio::main(flavor = "current_thread")]
-    pub async fn run(self) -> Result<(), Failure> {
-        let none = || Failure::NoEvent {
-            event_id: clean(&self.event_id),
-        };
-        if self.event_id.is_empty() {
-            usage("an event id is not empty");
-        }
-        let reader = self.place.open().await?;
-        if self.body {
-            let Some(table) = &self.place.table else {
-                usage("--body needs --table: the receiver's answers have the payload, not the body");
-            };
-            let store = Store::new(Account::client(&self.place.account.sdk().await?), table);
-            let got = store.get(&self.event_id).await;
-            let record = got.map_err(|source| Failure::table(table, source))?;
-            let body = record.and_then(|record| record.body).ok_or_else(none)?;
-            return crate::args::write(&body);
-        }
-        let path = format!("/events/{}", encode(&self.event_id));
-        let body = reader.get(&path).await?.ok_or_else(none)?;
-        let text = String::from_utf8(body).map_err(|_| Failure::NotOurs)?;
-        let row: Row = serde_json::from_str(&text).map_err(|_| Failure::NotOurs)?;
-        if self.json {
-            return print(&(text + "\n"));
-        }
-        let payload: Payload<'_> = serde_json::from_str(&text).map_err(|_| Failure::NotOurs)?;
-        print(&page(&row, &payload))
-    }
-}
-
-/// A record for a person: a line a field, then its payload.
-fn page(row: &Row, payload: &Payload<'_>) -> String {
-    let mut text = String::new();
-    let mut line = |name: &str, value: Option<&str>| {
-        if let Some(value) = value {
-            text.push_str(&format!("{name:<12}{}\n", clean(value)));
-        }
-    };
-    line("event_id", Some(&row.event_id));
-    line("type", row.event_type.as_deref());
-    line("session_id", row.session_id.as_deref());
-    line("occurred", row.occurred_at.as_deref());
-    line("received", Some(&row.received_at));
-    line("expires", Some(&row.expires_at));
-    line("outcome", Some(&row.outcome));
-    line("reason", row.reason.as_deref());
-    line("alert", row.alert.as_deref());
-    for problem in &row.problems {
-        line("problem", Some(&format!("{} {}", problem.path, problem.message)));
-    }
-    for (name, value) in [("data", payload.data), ("metadata", payload.metadata)] {
-        if let Some(value) = value {
-            text.push_str(&format!("{name:<12}{}\n", Pretty(value.get())));
-        }
-    }
-    text
-}
-
-#[derive(serde::Deserialize)]
-struct Payload<'a> {
-    #[serde(borrow)]
-    data: Option<&'a RawValue>,
-    #[serde(borrow)]
-    metadata: Option<&'a RawValue>,
 }

@@ -1,34 +1,36 @@
-//! `tail`: the newest records, oldest first, and those that come.
+//! `tail`: the newest records, oldest first, and then the records that come.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
 use clap::Args;
 use clap::builder::PossibleValuesParser;
-use sonotheia_webhook::timestamp::Timestamp;
+use sonotheia_webhook::timestamp::{Parsed, Timestamp};
 
+use super::listing::{Found, Listing, Query};
+use super::reads::{Place, Reader};
+use super::results::document;
 use crate::args::{note, print};
 use crate::failure::Failure;
-use crate::records::reads::{Found, Listing, Place, Query, Reader, time};
-use crate::records::results::document;
+use crate::interrupt;
 use crate::show::{Row, Table};
 
-/// How far behind the newest one a record may still appear: it is dated when its delivery begins, the
-/// write has some seconds, and the index follows the table.
+/// How far behind the newest record a record may still appear. Its time of receipt is the time when its delivery begins;
+/// the write takes some seconds, and the index follows the table.
 const LATE: Duration = Duration::from_secs(60);
 
-/// How many times in a row the receiver may fail to answer.
+/// The number of times in a row that the receiver may fail to answer.
 const MAX_FAILURES: u32 = 5;
 
-/// Show the newest records, and with --follow those that come
+/// Show the newest records, and with --follow the records that come
 #[derive(Args)]
 pub struct Tail {
     #[command(flatten)]
     place: Place,
-    /// How many to begin with
+    /// The number of records to begin with
     #[arg(short = 'n', long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(0..=10_000))]
     lines: u32,
-    /// Go on with those that come, until Ctrl-C
+    /// Go on with the records that come, until Ctrl-C
     #[arg(short, long)]
     follow: bool,
     /// Seconds between two looks
@@ -37,21 +39,24 @@ pub struct Tail {
     /// Only this type
     #[arg(long = "type", value_name = "TYPE")]
     event_type: Option<String>,
-    /// Only accepted or only rejected ones
+    /// Only accepted or only rejected records
     #[arg(long, value_parser = PossibleValuesParser::new(["accepted", "rejected"]))]
     outcome: Option<String>,
-    /// Only alerts
+    /// Only records with an alert
     #[arg(long)]
     alerts: bool,
-    /// One JSON document; with --follow a line a record
+    /// Print one JSON document; with --follow, one line of JSON for each record
     #[arg(long)]
     json: bool,
 }
 
 impl Tail {
-    /// Prints until there are no more, or with `--follow` until it is told to end.
-    #[tokio::main(flavor = "current_thread")]
-    pub async fn run(self) -> Result<(), Failure> {
+    /// Prints the newest records, and with `--follow` the new ones until Ctrl-C, or until nobody reads the output.
+    pub fn run(self) -> Result<(), Failure> {
+        interrupt::run(interrupt::while_read(self.show()))
+    }
+
+    async fn show(&self) -> Result<(), Failure> {
         let reader = self.place.open().await?;
         let query = Query {
             event_type: self.event_type.clone(),
@@ -59,7 +64,7 @@ impl Tail {
             alerts: self.alerts,
             ..Query::default()
         };
-        // Before the first records are asked for: what comes in between is new, and not forgotten.
+        // This look comes first, so that a record that arrives between the two looks counts as new.
         let seen = if self.follow {
             Some(Seen::begin(&reader).await?)
         } else {
@@ -118,8 +123,8 @@ impl Tail {
         }
     }
 
-    /// What a listing's query says, said of one record. A look at what is new asks for everything, so
-    /// that it begins where the newest record of any kind is.
+    /// Returns true if the options ask for this record. A look at the new records asks for all of them, so that the next
+    /// look begins at the newest record of any kind.
     fn wants(&self, row: &Row) -> bool {
         let is = |wanted: &Option<String>, is: Option<&str>| {
             wanted.as_deref().is_none_or(|wanted| is == Some(wanted))
@@ -154,14 +159,14 @@ impl Out {
     }
 }
 
-/// The records of the last while, by which one that appears late is told from one that was shown.
+/// The records of the last minute. A record that appears late is new if it is not among them.
 struct Seen {
     newest: Timestamp,
     shown: HashMap<String, Timestamp>,
 }
 
 impl Seen {
-    /// All there is of the last while. The receiver's clock counts, and not that of this machine.
+    /// All records of the last minute, by the receiver's clock and not by this machine's.
     async fn begin(reader: &Reader) -> Result<Self, Failure> {
         let mut seen = Self {
             newest: Timestamp::now().minus_days(1),
@@ -176,7 +181,7 @@ impl Seen {
         Ok(seen)
     }
 
-    /// Everything from where the next look begins.
+    /// All records since the place where the next look begins.
     async fn since(&self, reader: &Reader) -> Result<Listing, Failure> {
         let query = Query {
             from: Some(self.from()),
@@ -190,7 +195,10 @@ impl Seen {
     }
 
     fn is_new(&mut self, row: &Row) -> bool {
-        let received = time(&row.received_at).unwrap_or(self.newest);
+        let received = match Timestamp::parse(&row.received_at) {
+            Some(Parsed::Moment(time)) => time,
+            _ => self.newest,
+        };
         self.newest = self.newest.max(received);
         self.shown.insert(row.event_id.clone(), received).is_none()
     }

@@ -1,4 +1,4 @@
-//! `doctor`: what is well, what is not, and how to mend it.
+//! `doctor`: the checks, their results, and how to mend a fault.
 
 use aws_sdk_dynamodb::types::{
     AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType,
@@ -7,7 +7,7 @@ use axum::body::Body;
 use axum::response::Response;
 use serde_json::{Value, json};
 
-use super::mock::{Mock, Seen, answer};
+use super::mock::{Mock, answer, forward};
 use super::{Running, Server, document, failed, run_with, runtime, serve, sonotheia, succeeded, text};
 use testkit::SECRET;
 
@@ -47,17 +47,17 @@ fn is_wrong(output: &std::process::Output, name: &str, says: &str) {
 }
 
 #[test]
-fn a_local_set_up_that_is_well_is_told_so() {
+fn a_local_set_up_without_a_fault_passes_all_checks() {
     let server = serve(&[], Some(SECRET));
     let table = server.table();
     let output = doctor(&server, &table, WITH_SECRET);
     let shown = succeeded(&output);
     assert!(
-        shown.contains("10 checks: 9 ok, 0 wrong, 1 could not be checked"),
+        shown.contains("10 checks: 9 ok, 0 wrong, 1 not applicable"),
         "{shown}"
     );
     assert!(
-        shown.contains("?      PITR") && !shown.contains(SECRET),
+        shown.contains("-      PITR") && !shown.contains(SECRET),
         "{shown}"
     );
     let probes = document(&server.over_url(&["results", "--type", "system.health_check", "--json"]));
@@ -73,7 +73,7 @@ fn a_local_set_up_that_is_well_is_told_so() {
 }
 
 #[test]
-fn another_secret_is_found_out_and_not_shown() {
+fn another_secret_is_found_and_not_shown() {
     let server = serve(&[], Some(SECRET));
     let output = doctor(
         &server,
@@ -84,24 +84,65 @@ fn another_secret_is_found_out_and_not_shown() {
     assert_eq!(check(&output, "forged event").0, "ok");
     assert!(!text(&output.stdout).contains("another one"));
     failed(&output, "1 of");
-    is_wrong(
-        &doctor(&server, &["--json"], &[("SONOTHEIA_WEBHOOK_SECRET", "")]),
-        "secret",
-        "empty",
-    );
-    let blanks = format!("{SECRET}\n");
-    let output = doctor(&server, &["--json"], &[("SONOTHEIA_WEBHOOK_SECRET", &blanks)]);
+    let output = doctor(&server, &["--json"], &[("SONOTHEIA_WEBHOOK_SECRET", " ")]);
+    is_wrong(&output, "secret", "empty");
+    let output = doctor(&server, &["--json", "--secret", ""], WITH_SECRET);
+    is_wrong(&output, "secret", "empty");
+    let ended = format!("{SECRET}\n");
+    let output = doctor(&server, &["--json"], &[("SONOTHEIA_WEBHOOK_SECRET", &ended)]);
     is_wrong(&output, "secret", "line break");
-    // Without one, what needs none is checked all the same.
-    let output = doctor(&server, &["--json"], &[]);
-    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stdout));
-    assert_eq!(check(&output, "signed event").0, "unknown");
-    assert_eq!(check(&output, "secret").0, "unknown");
-    assert_eq!(check(&output, "table").0, "unknown");
 }
 
 #[test]
-fn a_table_that_lacks_something_or_is_another_is_found_out() {
+fn checks_that_were_skipped_are_named_and_fail_the_command() {
+    let server = serve(&[], Some(SECRET));
+    // Without a secret and a table, doctor still makes the checks that need neither. An empty variable counts as unset.
+    for environment in [&[][..], &[("SONOTHEIA_WEBHOOK_SECRET", "")]] {
+        let output = doctor(&server, &["--json"], environment);
+        failed(&output, "3 of 6 checks were not made");
+        failed(&output, "--table NAME");
+        failed(&output, "--secret-id ID or SONOTHEIA_WEBHOOK_SECRET");
+        for name in ["secret", "table", "signed event"] {
+            assert_eq!(check(&output, name).0, "skipped");
+        }
+        for name in ["receiver", "clock", "forged event"] {
+            assert_eq!(check(&output, name).0, "ok");
+        }
+    }
+    let output = doctor(&server, &["--allow-skipped"], &[]);
+    assert!(succeeded(&output).contains("6 checks: 3 ok, 0 wrong, 3 skipped"));
+    let output = run_with(&[&["doctor"], &server.table()[..]].concat(), WITH_SECRET, "");
+    failed(&output, "--url URL");
+    // A fault counts more than a skipped check.
+    let output = doctor(
+        &server,
+        &["--allow-skipped"],
+        &[("SONOTHEIA_WEBHOOK_SECRET", "another")],
+    );
+    failed(&output, "1 of 6 checks failed, and 1 could not be made");
+}
+
+#[test]
+fn an_error_of_aws_is_reported_without_its_text() {
+    let server = serve(&[], Some(SECRET));
+    let aws = Mock::start(|_| {
+        answer(
+            400,
+            r#"{"__type":"AccessDeniedException","message":"User: arn:aws:iam::1:user/u with the_secret_text"}"#,
+        )
+    });
+    let table = ["--json", "--table", "sonotheia-events", "--dynamodb", &aws.url];
+    let output = doctor(&server, &table, WITH_SECRET);
+    is_wrong(&output, "table", "AccessDeniedException");
+    is_wrong(&output, "table", "do not allow the call");
+    assert!(!text(&output.stdout).contains("the_secret_text"));
+    let output = run_with(&["results", "--table", "t", "--dynamodb", &aws.url], &[], "");
+    failed(&output, "AccessDeniedException");
+    assert!(!text(&output.stderr).contains("the_secret_text"));
+}
+
+#[test]
+fn a_table_with_a_fault_or_of_another_program_is_found() {
     let server = serve(&[], Some(SECRET));
     let dynamodb = server.dynamodb();
     runtime().block_on(async {
@@ -133,19 +174,19 @@ fn a_table_that_lacks_something_or_is_another_is_found_out() {
     let bare = table("bare");
     is_wrong(&bare, "indexes", "by_session is missing; by_time is missing");
     is_wrong(&bare, "TTL", "update-time-to-live --table-name bare");
-    // The receiver has the other table.
+    // The receiver has another table.
     is_wrong(&bare, "record", "EVENTS_TABLE");
     is_wrong(&table("another"), "table", "another program's");
     is_wrong(&table("none"), "table", "EventsTableName");
 }
 
 #[test]
-fn point_in_time_recovery_is_checked_where_there_is_any() {
+fn point_in_time_recovery_is_checked_if_the_table_has_backups() {
     let server = serve(&[], Some(SECRET));
     let endpoint = server.table().last().unwrap().to_string();
     for (status, expected) in [("ENABLED", "ok"), ("DISABLED", "wrong")] {
         let upstream = endpoint.clone();
-        // AWS, as far as backups go; the embedded database else.
+        // Answers for backups as AWS does, and passes all other calls on.
         let aws = Mock::start(move |seen| {
             if seen.header("x-amz-target").ends_with("DescribeContinuousBackups") {
                 let pitr = json!({"PointInTimeRecoveryStatus": status});
@@ -164,18 +205,8 @@ fn point_in_time_recovery_is_checked_where_there_is_any() {
     }
 }
 
-fn forward(upstream: &str, seen: &Seen) -> Response {
-    let mut request = ureq::post(upstream).config().http_status_as_error(false).build();
-    for name in ["x-amz-target", "content-type", "authorization", "x-amz-date"] {
-        request = request.header(name, seen.header(name));
-    }
-    let mut response = request.send(&seen.body[..]).unwrap();
-    let body = response.body_mut().read_to_string().unwrap();
-    answer(response.status().as_u16(), body)
-}
-
 #[test]
-fn a_receiver_that_is_not_there_or_not_one_is_found_out() {
+fn another_program_or_none_at_the_address_is_found() {
     let at = |url: &str| run_with(&["doctor", "--json", "--url", url], WITH_SECRET, "");
     is_wrong(&at("http://127.0.0.1:9"), "receiver", "cargo sonotheia serve");
     let lax = Mock::start(|_| answer(200, r#"{"received":true}"#));
@@ -210,6 +241,36 @@ fn a_secret_in_secrets_manager_is_read_and_judged() {
     assert_eq!(check(&output, "signed event").0, "ok");
     assert_eq!(check(&output, "table").0, "ok");
     assert!(!text(&output.stdout).contains(SECRET));
+
+    // An option wins over the variable of the other kind, in both directions.
+    let mut both = environment.clone();
+    both.retain(|(name, _)| *name != "SONOTHEIA_WEBHOOK_SECRET_ARN");
+    both.push(("SONOTHEIA_WEBHOOK_SECRET", "another one"));
+    let output = doctor(&server, &["--json", "--secret-id", "sonotheia/webhook"], &both);
+    assert_eq!(check(&output, "signed event").0, "ok", "{}", text(&output.stdout));
+    let output = doctor(&server, &["--json", "--secret", SECRET], &environment);
+    assert_eq!(check(&output, "signed event").0, "ok", "{}", text(&output.stdout));
+    // Both variables, and no option that chooses: that may be either secret.
+    both.push(("SONOTHEIA_WEBHOOK_SECRET_ARN", "sonotheia/webhook"));
+    let output = doctor(&server, &["--json"], &both);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("SONOTHEIA_WEBHOOK_SECRET_ARN are both set"));
+    let output = doctor(&server, &["--json", "--secret-id", "sonotheia/webhook"], &both);
+    assert_eq!(check(&output, "signed event").0, "ok");
+    let output = run_with(
+        &[
+            "doctor",
+            "--secret",
+            "a",
+            "--secret-id",
+            "b",
+            "--url",
+            &server.url,
+        ],
+        &[],
+        "",
+    );
+    assert_eq!(output.status.code(), Some(2));
 
     let endpoint = environment
         .iter()
@@ -246,7 +307,7 @@ fn a_secret_in_secrets_manager_is_read_and_judged() {
             says,
         );
     }
-    // `register` has it from there, too.
+    // `register` reads the same secret.
     let call = ["register", "https://receiver.example/webhook", "--show-secret"];
     let shown = run_with(&call, &with(&mut environment, "sonotheia/webhook"), "");
     assert!(succeeded(&shown).contains(SECRET));

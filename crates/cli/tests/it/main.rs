@@ -5,6 +5,7 @@
 )]
 
 mod doctor;
+mod environment;
 mod inspector;
 mod manual;
 mod mock;
@@ -35,6 +36,16 @@ fn sonotheia(arguments: &[&str]) -> Command {
         "EVENTS_TABLE",
         "RETENTION_DAYS",
         "PORT",
+        "AWS_PROFILE",
+        "SSL_CERT_FILE",
+        "HTTP_PROXY",
+        "http_proxy",
+        "HTTPS_PROXY",
+        "https_proxy",
+        "ALL_PROXY",
+        "all_proxy",
+        "NO_PROXY",
+        "no_proxy",
     ] {
         command.env_remove(variable);
     }
@@ -97,6 +108,32 @@ fn succeeded(output: &Output) -> &str {
 #[track_caller]
 fn document(output: &Output) -> serde_json::Value {
     serde_json::from_str(succeeded(output)).unwrap()
+}
+
+/// Runs a command, and interrupts it as Ctrl-C does once `is_time`.
+#[track_caller]
+fn interrupted(arguments: &[&str], environment: &[(&str, &str)], is_time: impl Fn() -> bool) -> Output {
+    let mut command = sonotheia(arguments);
+    command.envs(environment.iter().copied());
+    let piped = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let child = piped.spawn().unwrap();
+    let begun = Instant::now();
+    while !is_time() {
+        assert!(
+            begun.elapsed() < Duration::from_secs(30),
+            "the command did not come that far"
+        );
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    let status = Command::new("kill")
+        .args(["-INT", &child.id().to_string()])
+        .status()
+        .unwrap();
+    assert!(status.success());
+    child.wait_with_output().unwrap()
 }
 
 /// A command that goes on until it is told to stop.
@@ -363,7 +400,7 @@ fn bad_usage_is_status_2() {
         vec!["results", "--dynamodb", "http://127.0.0.1:1"],
         vec!["event"],
         vec!["event", ""],
-        vec!["event", "an id", "--body"],
+        vec!["event", "an id", "--body", "--json"],
         vec!["tail", "--interval", "1"],
         vec!["redrive"],
         vec!["redrive", "--table", "t", "--dynamodb", "127.0.0.1:1"],

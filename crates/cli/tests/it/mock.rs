@@ -71,3 +71,14 @@ pub fn answer(status: u16, body: impl Into<String>) -> Response {
         .body(Body::from(body.into()))
         .unwrap()
 }
+
+/// Passes a call for DynamoDB on.
+pub fn forward(upstream: &str, seen: &Seen) -> Response {
+    let mut request = ureq::post(upstream).config().http_status_as_error(false).build();
+    for name in ["x-amz-target", "content-type", "authorization", "x-amz-date"] {
+        request = request.header(name, seen.header(name));
+    }
+    let mut response = request.send(&seen.body[..]).unwrap();
+    let body = response.body_mut().read_to_string().unwrap();
+    answer(response.status().as_u16(), body)
+}

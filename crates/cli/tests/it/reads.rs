@@ -6,7 +6,7 @@ use std::process::Stdio;
 use serde_json::{Value, json};
 
 use super::mock::{Mock, answer};
-use super::{Running, document, failed, run, serve, sonotheia, succeeded, text};
+use super::{Running, document, failed, interrupted, run, serve, sonotheia, succeeded, text};
 use testkit::{SECRET, deepfake};
 
 #[test]
@@ -77,7 +77,7 @@ fn results_go_over_pages_until_the_limit_and_say_that_there_are_more() {
 
     let some = server.over_url(&["results", "--limit", "5"]);
     assert!(text(&some.stderr).contains("more"));
-    let session = server.over_url(&["results", "sess", "--json"]);
+    let session = server.over_url(&["results", "no such session", "--json"]);
     assert_eq!(document(&session)["count"], 0);
 }
 
@@ -108,7 +108,12 @@ fn an_event_is_shown_whole_and_its_body_byte_for_byte() {
             "there is no event another",
         );
     }
-    assert_eq!(succeeded(&server.over_table(&["event", id, "--body"])), body);
+    for output in [
+        server.over_table(&["event", id, "--body"]),
+        server.over_url(&["event", id, "--body"]),
+    ] {
+        assert_eq!(succeeded(&output), body);
+    }
     failed(&server.over_table(&["event", "another", "--body"]), "another");
 }
 
@@ -151,7 +156,7 @@ fn tail_follows_and_shows_each_record_once() {
 }
 
 #[test]
-fn a_page_that_fails_leaves_no_output_that_could_be_taken_for_all() {
+fn a_list_whose_page_fails_never_passes_for_the_whole() {
     let page = |next: &str| {
         let record = json!({
             "event_id": "e", "received_at": "2026-01-21T12:00:00.000Z", "expires_at": "2027-01-21T12:00:00.000Z",
@@ -205,20 +210,21 @@ fn a_page_that_fails_leaves_no_output_that_could_be_taken_for_all() {
     ];
     for (answers, says) in cases {
         let mock = Mock::start(move |seen| answers(!seen.path.contains("cursor="), page("again")));
-        for command in [
-            &["results", "--all"][..],
-            &["results", "--json", "--limit", "3"],
-            &["tail"],
-        ] {
+        for command in [&["results", "--json", "--limit", "3"][..], &["tail"]] {
             let output = run(&[command, &["--url", &mock.url]].concat(), "");
             failed(&output, says);
             assert_eq!(text(&output.stdout), "");
         }
+        // Lines come page by page, so the error says how many there were.
+        let output = run(&["results", "--all", "--url", &mock.url], "");
+        failed(&output, says);
+        failed(&output, "stopped after 1 records, and there are more");
+        assert_eq!(text(&output.stdout).lines().count(), 2);
     }
 }
 
 #[test]
-fn a_table_that_can_not_be_read_is_told_in_a_line() {
+fn a_table_that_cannot_be_read_is_reported_in_one_line() {
     let server = serve(&[], Some(SECRET));
     let endpoint = *server.table().last().unwrap();
     failed(
@@ -227,13 +233,16 @@ fn a_table_that_can_not_be_read_is_told_in_a_line() {
     );
     failed(
         &run(&["tail", "--table", "t", "--dynamodb", "http://127.0.0.1:9"], ""),
-        "nothing answers there",
+        "the connection was refused",
     );
     failed(
         &run(&["results", "--url", "http://127.0.0.1:9"], ""),
         "cargo sonotheia serve",
     );
-    failed(&run(&["results", "--url", endpoint], ""), "no receiver's address");
+    failed(
+        &run(&["results", "--url", endpoint], ""),
+        "not a receiver's address",
+    );
     let nowhere = sonotheia(&["event", "e", "--table", "t"])
         .env_remove("AWS_REGION")
         .output()
@@ -243,4 +252,170 @@ fn a_table_that_can_not_be_read_is_told_in_a_line() {
         .output()
         .unwrap();
     failed(&nobody, "credentials");
+}
+
+#[test]
+fn the_address_of_the_webhook_reads_too_and_no_path_differs_from_no_record() {
+    let server = serve(&[], Some(SECRET));
+    server.deliver(&deepfake("event-1", "session-1", 0.9).to_string());
+    for end in ["", "/", "/webhook", "/webhook/"] {
+        let url = format!("{}{end}", server.url);
+        let at = |arguments: &[&str]| run(&[arguments, &["--url", &url]].concat(), "");
+        assert_eq!(document(&at(&["results", "--json"]))["count"], 1, "{url}");
+        assert_eq!(
+            document(&at(&["results", "session-1", "--json"]))["count"],
+            1,
+            "{url}"
+        );
+        assert_eq!(document(&at(&["tail", "--json"]))["count"], 1, "{url}");
+        assert_eq!(
+            document(&at(&["event", "event-1", "--json"]))["event_id"],
+            "event-1",
+            "{url}"
+        );
+        failed(&at(&["event", "another"]), "no event another");
+        assert_eq!(succeeded(&at(&["results", "another"])), "No records.\n");
+    }
+    // The receiver answers below such a path, and says that it knows no path. That is not an empty list.
+    let below = format!("{}/live", server.url);
+    for arguments in [
+        &["results"][..],
+        &["results", "--json"],
+        &["results", "session-1"],
+        &["event", "event-1"],
+        &["tail"],
+        &["tail", "--follow"],
+    ] {
+        let output = run(&[arguments, &["--url", &below]].concat(), "");
+        failed(&output, "has no reads");
+        assert_eq!(text(&output.stdout), "", "{arguments:?}");
+    }
+}
+
+#[test]
+fn a_unique_prefix_of_an_id_is_enough() {
+    let server = serve(&[], Some(SECRET));
+    for (id, session) in [
+        ("evt_aa1", "sess_x1"),
+        ("evt_aa2", "sess_x1"),
+        ("evt_b", "sess_y"),
+        ("evt_b-long", "sess_y2"),
+    ] {
+        server.deliver(&deepfake(id, session, 0.9).to_string());
+    }
+    server.deliver("not an event");
+    for place in [&server.table()[..], &["--url", &server.url]] {
+        let at = |arguments: &[&str]| run(&[arguments, place].concat(), "");
+        assert_eq!(
+            document(&at(&["event", "evt_aa1", "--json"]))["event_id"],
+            "evt_aa1"
+        );
+        // A whole id is never a prefix of another one.
+        assert_eq!(document(&at(&["event", "evt_b", "--json"]))["event_id"], "evt_b");
+        assert_eq!(
+            document(&at(&["event", "evt_b-", "--json"]))["event_id"],
+            "evt_b-long"
+        );
+        assert_eq!(
+            document(&at(&["event", "rejected:", "--json"]))["outcome"],
+            "rejected"
+        );
+        assert_eq!(succeeded(&at(&["event", "rejected:", "--body"])), "not an event");
+        failed(&at(&["event", "evt_aa"]), "more than one id: evt_aa1, evt_aa2");
+        failed(&at(&["event", "evt_c"]), "no event evt_c");
+        assert_eq!(document(&at(&["results", "sess_x", "--json"]))["count"], 2);
+        assert_eq!(document(&at(&["results", "sess_y", "--json"]))["count"], 1);
+        failed(
+            &at(&["results", "sess_"]),
+            "more than one id: sess_x1, sess_y, sess_y2",
+        );
+    }
+}
+
+#[test]
+fn a_rejected_record_is_shown_with_its_body() {
+    let server = serve(&[], Some(SECRET));
+    server.deliver(r#"{"id":"claimed","type":"sar.filed"}"#);
+    let listed = document(&server.over_url(&["results", "--json"]));
+    let id = listed["results"][0]["event_id"].as_str().unwrap();
+    let shown = server.over_url(&["event", id]);
+    let shown = succeeded(&shown);
+    assert!(shown.contains("claimed_id    claimed\n"), "{shown}");
+    assert!(shown.contains(r#"body          {"id":"claimed""#), "{shown}");
+}
+
+#[test]
+fn times_may_be_dates() {
+    let server = serve(&[], Some(SECRET));
+    server.samples(&["sar.filed"]);
+    let today = sonotheia_webhook::timestamp::Timestamp::now().to_string()[..10].to_owned();
+    let count =
+        |arguments: &[&str]| document(&server.over_url(&[arguments, &["--json"]].concat()))["count"].clone();
+    assert_eq!(count(&["results", "--from", &today, "--to", &today]), 1);
+    assert_eq!(count(&["results", "--to", "2026-01-21"]), 0);
+}
+
+#[test]
+fn a_list_comes_page_by_page_and_an_interrupt_sums_up() {
+    let page = |n: usize| {
+        let record = json!({
+            "event_id": format!("e{n}"), "received_at": "2026-01-21T12:00:00.000Z",
+            "expires_at": "2027-01-21T12:00:00.000Z", "outcome": "accepted",
+        });
+        json!({"count": 1, "results": [record], "next": format!("{}", n + 1)}).to_string()
+    };
+    let slow = Mock::start(move |seen| {
+        let n: usize = seen
+            .path
+            .split_once("cursor=")
+            .map_or(0, |(_, n)| n.parse().unwrap());
+        if n >= 3 {
+            std::thread::sleep(std::time::Duration::from_secs(8));
+        }
+        answer(200, page(n))
+    });
+    let arguments = ["results", "--all", "--url", &slow.url];
+    let is_time = || slow.seen().len() == 4;
+    let begun = std::time::Instant::now();
+    let output = interrupted(&arguments, &[], is_time);
+    assert!(
+        begun.elapsed() < std::time::Duration::from_secs(6),
+        "it waited for the answer"
+    );
+    failed(&output, "interrupted: 3 records were shown");
+    assert_eq!(text(&output.stdout).lines().count(), 4);
+}
+
+#[test]
+fn a_command_ends_when_nobody_reads_its_output() {
+    let server = serve(&[], Some(SECRET));
+    server.samples(&["sar.filed", "sar.submitted", "mfa.failed"]);
+    for place in [server.table(), vec!["--url", &server.url]] {
+        let arguments = [&["tail", "--follow", "--interval", "600"], &place[..]].concat();
+        let mut child = sonotheia(&arguments);
+        let mut tail = Running(
+            child
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped())
+                .spawn()
+                .unwrap(),
+        );
+        let mut lines = BufReader::new(tail.0.stdout.take().unwrap()).lines();
+        // As `head -2` does.
+        assert!(lines.next().unwrap().unwrap().starts_with("RECEIVED"));
+        assert!(lines.next().unwrap().unwrap().contains("sar.filed"));
+        drop(lines);
+        let begun = std::time::Instant::now();
+        let status = loop {
+            if let Some(status) = tail.0.try_wait().unwrap() {
+                break status;
+            }
+            assert!(begun.elapsed() < std::time::Duration::from_secs(10), "it goes on");
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        };
+        assert_eq!(status.code(), Some(0));
+        let mut said = String::new();
+        std::io::Read::read_to_string(&mut tail.0.stderr.take().unwrap(), &mut said).unwrap();
+        assert_eq!(said, "");
+    }
 }

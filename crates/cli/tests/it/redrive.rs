@@ -1,16 +1,20 @@
-//! `redrive`: rejected records by today's rules.
+//! `redrive`: judges rejected records by today's rules.
 
 use std::process::Stdio;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use sonotheia_webhook::store::{DeliveryToken, NewRecord, Outcome, Store};
 use sonotheia_webhook::timestamp::Timestamp;
 
-use super::{Running, Server, document, failed, run_with, runtime, serve, sonotheia, succeeded};
+use super::mock::{Mock, answer, forward};
+use super::{
+    Running, Server, document, failed, interrupted, run_with, runtime, serve, sonotheia, succeeded, text,
+};
 use testkit::{SECRET, at, deepfake};
 
-/// Keeps bodies as rejected, as a receiver would have done whose rules did not know them yet.
+/// Stores bodies as rejected, as a receiver did whose rules did not know them yet.
 fn reject(server: &Server, reason: &'static str, bodies: &[String]) {
     let store = Store::new(server.dynamodb(), "sonotheia-events");
     runtime().block_on(async {
@@ -37,7 +41,7 @@ fn accepted(server: &Server) -> Vec<Value> {
 }
 
 #[test]
-fn what_passes_today_is_stored_and_all_else_stays_as_it_is() {
+fn events_that_pass_today_are_stored_and_all_other_records_stay() {
     let server = serve(&[], Some(SECRET));
     let old =
         json!({"type": "sar.filed", "id": "old", "data": {"case_id": "c", "timestamp": at(-91 * 86_400)}});
@@ -59,7 +63,7 @@ fn what_passes_today_is_stored_and_all_else_stays_as_it_is() {
             again,
         ],
     );
-    // It would pass, but it may be a replay of one whose record is gone.
+    // It would pass, but it may be a replay of an event whose record DynamoDB has deleted.
     reject(
         &server,
         "event_too_old",
@@ -105,7 +109,7 @@ fn what_passes_today_is_stored_and_all_else_stays_as_it_is() {
         (&json!("accepted"), &json!("high_deepfake_score"))
     );
     assert_eq!(accepted(&server).len(), 3);
-    // The accepted one is untouched, and the rejected ones are there still.
+    // The accepted record is unchanged, and the rejected records are still there.
     assert_eq!(document(&server.over_table(&["event", "known", "--json"])), known);
     let rejected = document(&server.over_table(&["results", "--outcome", "rejected", "--json"]));
     assert_eq!(rejected["count"], 7);
@@ -137,7 +141,7 @@ fn an_event_of_a_clock_that_was_ahead_passes_once_its_time_has_come() {
 }
 
 #[test]
-fn it_can_be_interrupted_and_run_again() {
+fn a_killed_run_can_be_run_again() {
     const COUNT: usize = 400;
     let server = serve(&[], Some(SECRET));
     let bodies: Vec<_> = (0..COUNT)
@@ -165,7 +169,7 @@ fn it_can_be_interrupted_and_run_again() {
     first.0.kill().unwrap();
     first.0.wait().unwrap();
     let before = accepted(&server);
-    assert!(before.len() < COUNT, "it was over before it could be interrupted");
+    assert!(before.len() < COUNT, "it was over before the kill");
 
     let report = document(&server.over_table(&["redrive", "--apply", "--json"]));
     assert_eq!(report["already_accepted"], before.len());
@@ -178,19 +182,114 @@ fn it_can_be_interrupted_and_run_again() {
 }
 
 #[test]
-fn the_rules_are_those_of_the_environment_and_a_wrong_one_is_told() {
+fn the_retention_comes_from_the_table_or_an_option_and_never_from_the_environment() {
     let server = serve(&[], Some(SECRET));
-    let body = json!({"type": "sar.filed", "id": "of last week", "data": {"case_id": "c", "timestamp": at(-7 * 86_400)}});
-    reject(&server, "invalid_event", &[body.to_string()]);
-    let arguments = [&["redrive", "--json"], &server.table()[..]].concat();
-    let with = |days| run_with(&arguments, &[("RETENTION_DAYS", days)], "");
-    assert_eq!(document(&with("5"))["too_old"], 1);
-    assert_eq!(document(&with("10"))["accepted"], 1);
-    failed(&with("0"), "RETENTION_DAYS");
+    let old =
+        json!({"type": "sar.filed", "id": "old", "data": {"case_id": "c", "timestamp": at(-100 * 86_400)}});
+    let recent =
+        json!({"type": "sar.filed", "id": "recent", "data": {"case_id": "c", "timestamp": at(-7 * 86_400)}});
+    reject(&server, "invalid_event", &[old.to_string(), recent.to_string()]);
+    // An operator's shell may have another deployment's variables.
+    let redrive = |more: &[&str]| {
+        let arguments = [&["redrive", "--json"], more, &server.table()[..]].concat();
+        run_with(&arguments, &[("RETENTION_DAYS", "3650")], "")
+    };
+    let report = document(&redrive(&["--apply"]));
+    assert_eq!(report["retention_days"], 90);
+    assert_eq!((&report["too_old"], &report["accepted"]), (&json!(1), &json!(1)));
+    failed(&server.over_table(&["event", "old"]), "no event old");
+    assert_eq!(document(&redrive(&["--retention-days", "5"]))["too_old"], 2);
+    // With a longer retention, an event whose record is deleted would be stored as new.
+    failed(
+        &redrive(&["--retention-days", "101", "--apply"]),
+        "kept for 90 days",
+    );
+    failed(&server.over_table(&["event", "old"]), "no event old");
+    for days in ["0", "3651", "many"] {
+        assert_eq!(redrive(&["--retention-days", days]).status.code(), Some(2));
+    }
 }
 
 #[test]
-fn nothing_to_do_is_no_failure_and_no_table_is_one() {
+fn an_interrupt_lets_the_writes_end_and_sums_up() {
+    let server = serve(&[], Some(SECRET));
+    let bodies: Vec<_> = (0..200)
+        .map(|n| deepfake(&format!("event-{n}"), "session", 0.5).to_string())
+        .collect();
+    reject(&server, "invalid_event", &bodies);
+    let endpoint = server.table().last().unwrap().to_string();
+    let slow = Mock::start(move |seen| {
+        if seen.header("x-amz-target").ends_with("PutItem") {
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        forward(&endpoint, seen)
+    });
+    let arguments = [
+        "redrive",
+        "--apply",
+        "--json",
+        "--table",
+        "sonotheia-events",
+        "--dynamodb",
+        &slow.url,
+    ];
+    let output = interrupted(&arguments, &[], || {
+        slow.seen()
+            .iter()
+            .any(|seen| seen.header("x-amz-target").ends_with("PutItem"))
+    });
+    failed(&output, "interrupted");
+    failed(&output, "of 200 rejected records");
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let stored = accepted(&server).len();
+    assert!(stored < 200, "it was over before the interrupt");
+    assert_eq!(report["accepted"], stored);
+    let rest = document(&server.over_table(&["redrive", "--apply", "--json"]));
+    assert_eq!(rest["accepted"], 200 - stored);
+}
+
+#[test]
+fn a_call_that_fails_leaves_a_report_of_the_work_that_was_done() {
+    let server = serve(&[], Some(SECRET));
+    let bodies: Vec<_> = (0..40)
+        .map(|n| deepfake(&format!("event-{n}"), "session", 0.5).to_string())
+        .collect();
+    reject(&server, "invalid_event", &bodies);
+    let endpoint = server.table().last().unwrap().to_string();
+    let puts = AtomicUsize::new(0);
+    let denies = Mock::start(move |seen| {
+        let is_put = seen.header("x-amz-target").ends_with("PutItem");
+        if is_put && puts.fetch_add(1, Ordering::Relaxed) >= 20 {
+            let error =
+                r#"{"__type":"AccessDeniedException","message":"not allowed to write the payload 0.5"}"#;
+            return answer(400, error);
+        }
+        forward(&endpoint, seen)
+    });
+    let arguments = [
+        "redrive",
+        "--apply",
+        "--json",
+        "--table",
+        "sonotheia-events",
+        "--dynamodb",
+        &denies.url,
+    ];
+    let output = run_with(&arguments, &[], "");
+    failed(&output, "of 40 rejected records: those that passed are stored");
+    failed(&output, "AccessDeniedException");
+    assert!(
+        !text(&output.stderr).contains("payload"),
+        "{}",
+        text(&output.stderr)
+    );
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["accepted"], 20);
+    assert_eq!(accepted(&server).len(), 20);
+}
+
+#[test]
+fn an_empty_table_is_no_failure_and_a_missing_table_is_a_failure() {
     let server = serve(&[], Some(SECRET));
     assert_eq!(
         succeeded(&server.over_table(&["redrive", "--apply"])),

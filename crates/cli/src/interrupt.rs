@@ -1,0 +1,75 @@
+//! The end of a long command: Ctrl-C, SIGTERM, or a reader of its output that goes away.
+
+use std::future::Future;
+use std::io::ErrorKind;
+use std::pin::Pin;
+
+use futures_util::FutureExt;
+use futures_util::future::Shared;
+
+use crate::failure::Failure;
+use crate::local::back_ends::stop_signal;
+
+/// A future that resolves when the process is told to end.
+pub type Stop = Shared<Pin<Box<dyn Future<Output = ()> + Send>>>;
+
+/// Catches Ctrl-C and SIGTERM from now on. A command that calls this sums up what it did before it ends.
+pub fn stop() -> Result<Stop, Failure> {
+    let signal: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(stop_signal()?);
+    Ok(signal.shared())
+}
+
+/// Runs a command on one thread. The end of the command does not wait for a request that still waits for its answer.
+pub fn run(command: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(Failure::Serve)?;
+    let done = runtime.block_on(command);
+    runtime.shutdown_background();
+    done
+}
+
+/// Runs a command that only shows records. It ends without an error when nobody reads its output any more.
+pub async fn while_read(command: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    let done = tokio::select! {
+        done = command => done,
+        () = output_closed() => Ok(()),
+    };
+    match done {
+        Err(Failure::Output(error)) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        done => done,
+    }
+}
+
+/// Runs a call that blocks its thread, such as a request of HTTP, beside the command's own thread.
+pub async fn blocking<T: Send + 'static>(call: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(call).await {
+        Ok(done) => done,
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
+}
+
+/// Resolves when nobody reads standard output any more, as behind `| head`. Never resolves for a file or a terminal.
+#[cfg(unix)]
+async fn output_closed() {
+    use rustix::event::{PollFd, PollFlags, poll};
+
+    // The system reports an error of a pipe without being asked for any event.
+    let wait = || {
+        let output = std::io::stdout();
+        let mut waiting = [PollFd::new(&output, PollFlags::empty())];
+        while poll(&mut waiting, None) == Err(rustix::io::Errno::INTR) {}
+        let seen = waiting[0].revents();
+        seen.intersects(PollFlags::ERR | PollFlags::HUP)
+    };
+    if !blocking(wait).await {
+        std::future::pending().await
+    }
+}
+
+/// Resolves when nobody reads standard output any more. This system does not say.
+#[cfg(not(unix))]
+async fn output_closed() {
+    std::future::pending().await
+}
