@@ -33,6 +33,11 @@ pub enum HttpError {
         "the body could not be read to its end; send the request again with a correct Content-Length or chunks"
     )]
     UnreadableBody(#[source] Box<dyn Error + Send + Sync>),
+    /// The Lambda event is not an HTTP request.
+    #[error(
+        "the event is not an HTTP request; send one through API Gateway, a load balancer or a function URL"
+    )]
+    NotHttp,
     /// The signature is missing, repeated, malformed or wrong. The text is the same for every cause.
     #[error(
         "X-Sonotheia-Signature must be the HMAC-SHA256 of the raw body in hex, keyed with the shared secret"
@@ -78,6 +83,11 @@ impl HttpError {
         Self::Unavailable("the request's time is up".into())
     }
 
+    /// The receiver panicked.
+    pub fn panic() -> Self {
+        Self::Internal("a panic; the log has its place".into())
+    }
+
     /// The status, the code, and a short text for people.
     pub const fn kind(&self) -> (StatusCode, &'static str, &'static str) {
         match self {
@@ -86,7 +96,9 @@ impl HttpError {
                 "payload_too_large",
                 "Payload too large",
             ),
-            Self::UnreadableBody(_) => (StatusCode::BAD_REQUEST, "invalid_request", "Invalid request"),
+            Self::UnreadableBody(_) | Self::NotHttp => {
+                (StatusCode::BAD_REQUEST, "invalid_request", "Invalid request")
+            }
             Self::InvalidSignature => (StatusCode::UNAUTHORIZED, "invalid_signature", "Invalid signature"),
             Self::InvalidEvent(_) => (StatusCode::BAD_REQUEST, INVALID_EVENT, "Invalid event"),
             Self::EventTooOld(_) => (StatusCode::BAD_REQUEST, EVENT_TOO_OLD, "Event too old"),
@@ -112,8 +124,9 @@ impl HttpError {
             Self::Unavailable(_) => Delivered::Unavailable,
             Self::Internal(_) => Delivered::Internal,
             Self::InvalidEvent(_) | Self::EventTooOld(_) => Delivered::Rejected,
-            // Only other routes end with the last three.
+            // Only other routes, and no route, end with the last four.
             Self::UnreadableBody(_)
+            | Self::NotHttp
             | Self::NotFound { .. }
             | Self::MethodNotAllowed
             | Self::InvalidQuery { .. } => Delivered::Unreadable,

@@ -19,16 +19,29 @@ use crate::telemetry::{DeliveryLog, Invocation, Line};
 use crate::timestamp::Timestamp;
 use crate::{results, webhook};
 
+/// The paths that end with an id, up to the id.
+pub(crate) const ID_PREFIXES: [&str; 2] = ["/results/", "/events/"];
+
 /// The receiver as a service: the contract's routes, and nothing else.
 ///
-/// A front that knows the [`Invocation`] puts it into the request's extensions. Otherwise the router makes one.
+/// The router matches a path as it is spelled: it resolves no dot segment, and only an id is decoded, once. It ignores one
+/// slash at the end. A front that knows the [`Invocation`] puts it into the request's extensions. Otherwise the router
+/// makes one.
 pub fn router(app: Arc<App>) -> Router {
-    Router::new()
-        .route("/webhook", post(webhook::post))
-        .route("/health", get(health))
-        .route("/results", get(results::all))
-        .route("/results/{session_id}", get(results::session))
-        .route("/events/{event_id}", get(results::event))
+    let routes = [
+        ("/webhook", post(webhook::post)),
+        ("/health", get(health)),
+        ("/results", get(results::all)),
+        ("/results/{session_id}", get(results::session)),
+        ("/events/{event_id}", get(results::event)),
+    ];
+    let mut router = Router::new();
+    for (path, methods) in routes {
+        router = router
+            .route(path, methods.clone())
+            .route(&format!("{path}/"), methods);
+    }
+    router
         .method_not_allowed_fallback(method_not_allowed)
         .fallback(not_found)
         .layer(middleware::from_fn_with_state(app.clone(), edge))
@@ -76,18 +89,16 @@ async fn edge(State(app): State<Arc<App>>, mut request: Request, next: Next) -> 
         .clone();
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().cloned();
-    let route = route.as_ref().map_or("(no route)", MatchedPath::as_str);
+    let route = route.as_ref().map_or("(no route)", |route| {
+        let path = route.as_str();
+        path.strip_suffix('/').unwrap_or(path)
+    });
 
     let mut response = match AssertUnwindSafe(next.run(request)).catch_unwind().await {
         Ok(response) => response,
-        Err(_) => HttpError::Internal("a panic; the log has its place".into()).into_response(&invocation),
+        Err(_) => HttpError::panic().into_response(&invocation),
     };
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    if let Ok(id) = HeaderValue::from_str(&invocation.request_id) {
-        headers.insert("x-request-id", id);
-    }
+    add_headers(&mut response, &invocation);
     app.telemetry.write(&Line {
         service: &app.config.service_name,
         received_at,
@@ -100,6 +111,16 @@ async fn edge(State(app): State<Arc<App>>, mut request: Request, next: Next) -> 
         cold_start,
     });
     response
+}
+
+/// Adds the headers that every answer has.
+pub(crate) fn add_headers(response: &mut Response, invocation: &Invocation) {
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if let Ok(id) = HeaderValue::from_str(&invocation.request_id) {
+        headers.insert("x-request-id", id);
+    }
 }
 
 /// An id for a request whose front has no id. It is empty if the operating system has no random bytes: the request then

@@ -1,4 +1,4 @@
-//! Lambda's events, through the handler that the function runs.
+//! Lambda's events, through the handler that the function runs. `tests/events/README.md` describes the fixtures.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -258,7 +258,8 @@ fn assert_line(receiver: &Receiver, status: u16) {
         (&line["level"], &line["status"]),
         (&json!("INFO"), &json!(status))
     );
-    assert_eq!(line["outcome"], "refused");
+    let outcome = if status == 500 { "internal" } else { "refused" };
+    assert_eq!(line["outcome"], outcome);
     assert_eq!(line["request_id"], "8476a536-e9f4-11e8-9739-2dfe598c3fcd");
 }
 
@@ -273,46 +274,246 @@ async fn header_values_outside_of_ascii_are_taken() {
     }
 }
 
+/// A GET, as the front sends it for a path that the client has encoded. `resource` is the resource that API Gateway matched.
+fn get_event(front: &str, template: &str, path: &str, resource: &str, query: &[(&str, &str)]) -> Value {
+    let mut event = event(template, "", "");
+    let decoded = percent_decode(path);
+    let joined = query
+        .iter()
+        .map(|(name, value)| format!("{name}={value}"))
+        .collect::<Vec<_>>()
+        .join("&");
+    match front {
+        "HTTP API" | "function URL" => {
+            // HTTP APIs decode the path, and function URLs do not.
+            event["rawPath"] = json!(if front == "HTTP API" { &decoded } else { path });
+            event["rawQueryString"] = json!(joined);
+            event["requestContext"]["http"]["method"] = json!("GET");
+            if front == "HTTP API" {
+                event["routeKey"] = json!(format!("GET {resource}"));
+                event["requestContext"]["routeKey"] = json!(format!("GET {resource}"));
+            }
+        }
+        _ => {
+            event["path"] = json!(path);
+            event["httpMethod"] = json!("GET");
+            if front == "REST API" {
+                event["resource"] = json!(resource);
+            }
+            let several: serde_json::Map<_, _> = query
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), json!([value])))
+                .collect();
+            let single: serde_json::Map<_, _> = query
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), json!(value)))
+                .collect();
+            if front != "ALB" {
+                event["multiValueQueryStringParameters"] = several.into();
+            }
+            if front != "ALB, multi-value" {
+                event["queryStringParameters"] = single.into();
+            }
+        }
+    }
+    event
+}
+
+fn percent_decode(path: &str) -> String {
+    let bytes = path.as_bytes();
+    let (mut decoded, mut i) = (Vec::new(), 0);
+    while i < bytes.len() {
+        let byte = bytes
+            .get(i + 1..i + 3)
+            .and_then(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok());
+        match (bytes[i], byte) {
+            (b'%', Some(byte)) => {
+                decoded.push(byte);
+                i += 3;
+            }
+            (byte, _) => {
+                decoded.push(byte);
+                i += 1;
+            }
+        }
+    }
+    String::from_utf8(decoded).unwrap()
+}
+
 #[tokio::test]
-async fn reads_take_paths_and_queries_from_every_front() {
+async fn an_id_is_read_back_by_its_encoded_form_on_every_front() {
+    let receiver = Receiver::start().await;
+    for (id, encoded) in [
+        ("event/1 +ü%", "event%2F1%20%2B%C3%BC%25"),
+        ("a%2Fb", "a%252Fb"),
+        ("a/b", "a%2Fb"),
+        ("a#b&c=d", "a%23b%26c%3Dd"),
+        ("results/x", "results%2Fx"),
+    ] {
+        receiver
+            .deliver(deepfake(id, "session-1", 0.5).to_string())
+            .await
+            .received(false);
+        for (front, template) in FRONTS {
+            for end in ["", "/"] {
+                let path = format!("/events/{encoded}{end}");
+                let event = get_event(front, template, &path, "/events/{event_id}", &[]);
+                let (status, answer, _) = invoke(&receiver, &event).await;
+                assert_eq!(
+                    (status, &answer["event_id"]),
+                    (200, &json!(id)),
+                    "{front} {path}: {answer}"
+                );
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn queries_are_read_from_every_front() {
     let receiver = Receiver::start().await;
     receiver
-        .deliver(deepfake("event/1 +ü%", "session-1", 0.5).to_string())
+        .deliver(deepfake("event-1", "session-1", 0.5).to_string())
         .await
         .received(false);
-    let encoded = "/events/event%2F1%20+%C3%BC%25";
     for (front, template) in FRONTS {
-        let mut event = event(template, "", "");
-        if event.get("version").is_some() {
-            event["rawPath"] = json!(encoded);
-            event["requestContext"]["http"]["method"] = json!("GET");
-        } else {
-            event["path"] = json!(encoded);
-            event["httpMethod"] = json!("GET");
+        for (wanted, count) in [("deepfake.completed", 1), ("sar.filed", 0)] {
+            let query = [("type", wanted), ("limit", "1")];
+            let event = get_event(front, template, "/results/", "/results", &query);
+            let (status, answer, _) = invoke(&receiver, &event).await;
+            assert_eq!(
+                (status, &answer["count"]),
+                (200, &json!(count)),
+                "{front}: {answer}"
+            );
         }
-        let (status, answer, _) = invoke(&receiver, &event).await;
-        assert_eq!(
-            (status, &answer["event_id"]),
-            (200, &json!("event/1 +ü%")),
-            "{front}: {answer}"
-        );
+    }
+}
 
-        if event.get("version").is_some() {
-            event["rawPath"] = json!("/results");
-            event["rawQueryString"] = json!("type=deepfake.completed&limit=1");
-        } else {
-            event["path"] = json!("/results");
-            let key = if event.get("multiValueHeaders").is_some() {
-                event["multiValueQueryStringParameters"] =
-                    json!({"type": ["deepfake.completed"], "limit": ["1"]});
-                "multiValueQueryStringParameters"
+#[tokio::test]
+async fn a_path_is_used_as_the_front_matched_it_on_every_front() {
+    let receiver = Receiver::start().await;
+    receiver
+        .deliver(deepfake("event-1", "session-1", 0.5).to_string())
+        .await
+        .received(false);
+    for (front, template) in FRONTS {
+        for path in [
+            "/webhook/../results",
+            "/webhook/%2e%2e/results",
+            "/./results",
+            "//results",
+            "/results//",
+            "/webhook/..%2Fresults",
+            "/x/../events/event-1",
+            "/%72esults",
+        ] {
+            // Without a matched resource only the path decides. A REST API matched its open resource for these.
+            let resource = if front == "REST API" {
+                "/{unknown+}"
             } else {
-                event["queryStringParameters"] = json!({"type": "deepfake.completed", "limit": "1"});
-                "queryStringParameters"
+                "$default"
             };
-            assert!(event.get(key).is_some());
+            let mut event = get_event(front, template, path, resource, &[]);
+            if front == "HTTP API" {
+                if path == "/%72esults" {
+                    continue; // An HTTP API decodes this path before it matches, so it is the route.
+                }
+                event["routeKey"] = json!("$default");
+            }
+            let (status, answer, _) = invoke(&receiver, &event).await;
+            assert_eq!(
+                (status, &answer["code"]),
+                (404, &json!("not_found")),
+                "{front} {path}: {answer}"
+            );
         }
-        let (status, answer, _) = invoke(&receiver, &event).await;
-        assert_eq!((status, &answer["count"]), (200, &json!(1)), "{front}: {answer}");
+    }
+}
+
+#[tokio::test]
+async fn behind_a_base_path_the_matched_resource_is_the_route() {
+    let receiver = Receiver::start().await;
+    let body = deepfake("event-1", "session-1", 0.5).to_string();
+    let mut delivery = event(FRONTS[0].1, &body, &sign(&body, SECRET));
+    delivery["path"] = json!("/hooks/v1/webhook");
+    delivery["resource"] = json!("/webhook");
+    assert_eq!(invoke(&receiver, &delivery).await.0, 200);
+    let read = get_event(
+        "REST API",
+        FRONTS[0].1,
+        "/hooks/events/event-1",
+        "/events/{event_id}",
+        &[],
+    );
+    assert_eq!(invoke(&receiver, &read).await.0, 200);
+}
+
+#[tokio::test]
+async fn only_body_signature_and_route_decide_what_a_signed_delivery_gets() {
+    let receiver = Receiver::start().await;
+    for (front, template) in FRONTS {
+        let odd: [(&str, &dyn Fn(&mut Value)); 9] = [
+            ("the Host of the console's test event", &|event| {
+                event["headers"]["Host"] = json!("1234567890.execute-api.{dns_suffix}");
+            }),
+            ("a control character in a header", &|event| {
+                event["headers"]["x-odd"] = json!("a\u{7}\n")
+            }),
+            ("a header that is not a string", &|event| {
+                event["headers"]["x-odd"] = json!({"a": [1]})
+            }),
+            ("a blank in the query", &|event| {
+                event["rawQueryString"] = json!("a b\u{1}=é")
+            }),
+            ("a query that is a number", &|event| {
+                event["queryStringParameters"] = json!(7)
+            }),
+            ("an identity of another shape", &|event| {
+                event["requestContext"]["identity"] = json!([1])
+            }),
+            ("an authorizer of another shape", &|event| {
+                event["requestContext"]["authorizer"] = json!("x")
+            }),
+            ("a stage of another shape", &|event| {
+                event["requestContext"]["stage"] = json!({"a": 1})
+            }),
+            ("stage variables of another shape", &|event| {
+                event["stageVariables"] = json!("x")
+            }),
+        ];
+        for (i, (name, make)) in odd.iter().enumerate() {
+            let body = deepfake(&format!("{front} {i}"), "session-1", 0.5).to_string();
+            let mut event = event(template, &body, &sign(&body, SECRET));
+            make(&mut event);
+            let (status, answer, _) = invoke(&receiver, &event).await;
+            assert_eq!(status, 200, "{front}, {name}: {answer}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_base64_body_may_have_line_breaks_no_padding_or_the_alphabet_for_urls() {
+    let receiver = Receiver::start().await;
+    for (i, (front, template)) in FRONTS.into_iter().enumerate() {
+        let mut body = deepfake(&format!("event-{i}"), "session-1", 0.5);
+        body["data"]["note"] = json!("?>~ÿþ");
+        let body = body.to_string();
+        let encoded = STANDARD.encode(&body);
+        let lines: Vec<_> = encoded
+            .as_bytes()
+            .chunks(76)
+            .map(|line| std::str::from_utf8(line).unwrap())
+            .collect();
+        for spelled in [
+            lines.join("\r\n"),
+            encoded.trim_end_matches('=').to_owned(),
+            encoded.replace('+', "-").replace('/', "_"),
+        ] {
+            let mut event = event(template, &spelled, &sign(&body, SECRET));
+            event["isBase64Encoded"] = json!(true);
+            let (status, answer, _) = invoke(&receiver, &event).await;
+            assert_eq!(status, 200, "{front}: {answer}");
+        }
     }
 }
