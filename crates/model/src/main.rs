@@ -1,109 +1,64 @@
-//! The receiver as state machines, checked over every state that they can reach: the delivery of events, and the cache of the
-//! secret. Then protocols and rules that are known to be wrong: the check must find the invariant that each of them breaks.
+//! The receiver's protocol, checked over every state that it can reach; then protocols that are known to
+//! be wrong, each of which has to be caught, and by the invariant that it is known to break.
 //!
-//! `cargo model` checks the small worlds; `cargo model --deep` adds the large ones.
+//! `cargo model` takes half a minute; `cargo model --deep` adds the largest space.
 
-mod delivery;
-mod environment;
-mod secret;
-mod secrets_manager;
+mod protocol;
 
-use std::fmt::Display;
-use std::hash::Hash;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use delivery::{Body, Protocol};
-use environment::Clock;
-use secret::Rule;
+use protocol::{Body, INVARIANTS, Protocol, Receiver};
 use stateright::{Checker, Expectation, HasDiscoveries, Model};
 
 use Body::{Event, Forged, Other};
 
-/// Deliveries, and the number of rotations of the secret.
-type Deliveries = (&'static [Body], u8);
+/// Deliveries, and how often the secret is rotated.
+type World = (&'static [Body], u8);
 
-const DELIVERIES: [Deliveries; 2] = [(&[Event, Event, Event, Other], 0), (&[Event, Event, Other], 1)];
-
-const DEEP_DELIVERIES: [Deliveries; 2] = [(&[Event, Event, Forged], 2), (&[Event, Event, Other, Forged], 1)];
-
-/// The wrong protocols, and the invariant that each of them breaks.
-const WRONG_PROTOCOLS: [(Protocol, &str); 5] = [
-    (Protocol::ClaimThenStore, delivery::INVARIANTS.a),
-    (Protocol::ClaimForever, delivery::INVARIANTS.progress),
-    (Protocol::ReadThenWrite, delivery::INVARIANTS.c),
-    (Protocol::OverwriteExpired, delivery::INVARIANTS.b),
-    (Protocol::NoMargin, delivery::INVARIANTS.f),
+const WORLDS: [World; 3] = [
+    (&[Event, Event, Event, Other], 0),
+    (&[Event, Event, Other], 1),
+    (&[Event, Event, Forged], 2),
 ];
 
-/// A tick is the least time between two refreshes because of mismatches; a cache period is two ticks.
-const SECRET: secret::World = secret::World {
-    rule: Rule::Receiver,
-    clock: Clock { tick: 30, period: 2 },
-    ticks: 5,
-    puts: 2,
-    moves: 0,
-};
+const DEEP: World = (&[Event, Event, Other, Forged], 1);
 
-const SECRETS: [secret::World; 2] = [
-    SECRET,
-    secret::World {
-        puts: 1,
-        moves: 1,
-        ..SECRET
-    },
-];
-
-/// A tick is the least time between a failed call and the same call again.
-const DEEP_SECRETS: [secret::World; 1] = [secret::World {
-    clock: Clock { tick: 10, period: 4 },
-    ticks: 9,
-    ..SECRET
-}];
-
-/// The wrong rules, and the invariant that each of them breaks.
-const WRONG_RULES: [(Rule, &str); 3] = [
-    (Rule::UnusableIsAFailure, secret::INVARIANTS.accepted),
-    (Rule::SenderDoesNotWait, secret::INVARIANTS.never_401),
-    (Rule::TwoPeriods, secret::INVARIANTS.never_401),
+/// What is wrong, and the invariant that has to find it.
+const WRONG: [(Protocol, &str); 5] = [
+    (Protocol::ClaimThenStore, INVARIANTS.a),
+    (Protocol::ClaimForever, INVARIANTS.progress),
+    (Protocol::ReadThenWrite, INVARIANTS.c),
+    (Protocol::OverwriteExpired, INVARIANTS.b),
+    (Protocol::NoMargin, INVARIANTS.f),
 ];
 
 fn main() -> ExitCode {
-    let is_deep = match std::env::args().nth(1).as_deref() {
-        None => false,
-        Some("--deep") => true,
+    let worlds = match std::env::args().nth(1).as_deref() {
+        None => WORLDS.to_vec(),
+        Some("--deep") => WORLDS.into_iter().chain([DEEP]).collect(),
         Some(_) => {
-            eprintln!("model takes no argument but --deep");
+            eprintln!("model takes --deep, or nothing");
             return ExitCode::from(2);
         }
     };
     println!("states      different   steps  seconds  world");
     let mut holds = true;
-    let deep = if is_deep { &DEEP_DELIVERIES[..] } else { &[] };
-    for (bodies, rotations) in DELIVERIES.iter().chain(deep) {
-        let name = format!("{bodies:?}, rotations of the secret: {rotations}");
-        let protocol = Protocol::OneConditionalWrite;
-        holds &= check(world(protocol, bodies, *rotations), &name);
+    for world in worlds {
+        holds &= check(world);
     }
-    let deep = if is_deep { &DEEP_SECRETS[..] } else { &[] };
-    for world in SECRETS.iter().chain(deep) {
-        holds &= check(*world, &world.to_string());
+    println!("\nwrong protocols");
+    for (protocol, invariant) in WRONG {
+        holds &= catch(protocol, invariant);
     }
-    println!("\nwrong protocols and rules");
-    for (protocol, invariant) in WRONG_PROTOCOLS {
-        let world = world(protocol, &[Event, Event, Other], 0);
-        holds &= catch(world, &format!("{protocol:?}"), invariant);
-    }
-    for (rule, invariant) in WRONG_RULES {
-        let world = secret::World { rule, ..SECRET };
-        holds &= catch(world, &format!("{rule:?}"), invariant);
-    }
-    let verdict = if holds {
-        "every invariant holds, and the check caught every wrong protocol and rule"
-    } else {
-        "FAILED"
-    };
-    println!("\n{verdict}");
+    println!(
+        "\n{}",
+        if holds {
+            "every invariant holds, and every wrong protocol was caught"
+        } else {
+            "FAILED"
+        }
+    );
     if holds {
         ExitCode::SUCCESS
     } else {
@@ -111,27 +66,24 @@ fn main() -> ExitCode {
     }
 }
 
-const fn world(protocol: Protocol, bodies: &'static [Body], rotations: u8) -> delivery::World {
-    delivery::World {
-        protocol,
+/// Goes through all of the receiver's states; says whether all that has to hold does, and whether all
+/// that has to be possible in any of the worlds is possible in this one, where it can be.
+fn check((bodies, rotations): World) -> bool {
+    let begun = Instant::now();
+    let receiver = Receiver {
+        protocol: Protocol::OneConditionalWrite,
         bodies,
         rotations,
-    }
-}
-
-/// Visits every state. Returns true if every invariant holds, and everything that must be possible is possible.
-fn check<M>(world: M, name: &str) -> bool
-where
-    M: Model + Send + Sync + 'static,
-    M::State: Hash + Send + Sync,
-    M::Action: Display + Clone + PartialEq,
-    M::State: Clone + PartialEq + std::fmt::Debug,
-{
-    let begun = Instant::now();
-    let checker = world.checker().threads(threads()).spawn_bfs().join();
+    };
+    let checker = receiver.checker().threads(threads()).spawn_bfs().join();
     let found = checker.discoveries();
+    let rotated = match rotations {
+        0 => String::new(),
+        1 => ", the secret rotated once".to_owned(),
+        n => format!(", the secret rotated {n} times"),
+    };
     println!(
-        "{:<10}  {:<10}  {:<5}  {:<7.1}  {name}",
+        "{:<10}  {:<10}  {:<5}  {:<7.1}  {bodies:?}{rotated}",
         checker.state_count(),
         checker.unique_state_count(),
         checker.max_depth(),
@@ -142,28 +94,27 @@ where
         let is_found = found.contains_key(property.name);
         let fault = match property.expectation {
             Expectation::Always if is_found => "does not hold",
-            // An invariant about an event that never happens holds and says nothing.
+            // What never happens holds of everything.
             Expectation::Sometimes if !is_found => "never happens",
             _ => continue,
         };
         holds = false;
-        println!("  {}: {fault}", property.name);
+        println!("  {} {fault}", property.name);
         if let Some(path) = found.get(property.name) {
-            print_steps(path.clone().into_actions());
+            tell(path.clone().into_actions());
         }
     }
     holds
 }
 
-/// Looks for the shortest way to break the invariant. Returns true if there is one.
-fn catch<M>(world: M, name: &str, invariant: &'static str) -> bool
-where
-    M: Model + Send + Sync + 'static,
-    M::State: Hash + Send + Sync,
-    M::Action: Display + Clone + PartialEq,
-    M::State: Clone + PartialEq + std::fmt::Debug,
-{
-    let checker = world
+/// Looks for the shortest way to break the invariant; says whether there is one.
+fn catch(protocol: Protocol, invariant: &'static str) -> bool {
+    let receiver = Receiver {
+        protocol,
+        bodies: &[Event, Event, Other],
+        rotations: 0,
+    };
+    let checker = receiver
         .checker()
         .finish_when(HasDiscoveries::AllOf([invariant].into()))
         .spawn_bfs()
@@ -171,18 +122,18 @@ where
     let states = checker.unique_state_count();
     match checker.discovery(invariant) {
         Some(path) => {
-            println!("\n{name} breaks the invariant \"{invariant}\" (found among {states} states):");
-            print_steps(path.into_actions());
+            println!("\n{protocol:?} breaks {invariant} ({states} states looked at):");
+            tell(path.into_actions());
             true
         }
         None => {
-            println!("\n{name} does not break the invariant \"{invariant}\" in {states} states");
+            println!("\n{protocol:?} was not caught by {invariant} in {states} states");
             false
         }
     }
 }
 
-fn print_steps(actions: Vec<impl Display>) {
+fn tell(actions: Vec<protocol::Action>) {
     for (i, action) in actions.into_iter().enumerate() {
         println!("  {:>2}. {action}", i + 1);
     }
