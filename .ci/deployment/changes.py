@@ -144,6 +144,26 @@ def parameter_change(stack):
     check(status == 200, f"after the change: {status} {body}")
 
 
+def refused_parameters(emulator, bootstrap):
+    """The template refuses parameters that need others, before it makes anything."""
+    refusals = [
+        ({"OnlySenderCidrs": "true"}, "OnlySenderCidrs needs SenderCidrs"),
+        ({"OnlySenderCidrs": "true", "SenderCidrs": "198.51.100.0/24", "WafEnabled": "false"}, "needs WafEnabled"),
+        ({"DomainName": "hooks.example.com"}, "DomainName needs CertificateArn"),
+        ({"CertificateArn": OTHER["CertificateArn"]}, "CertificateArn needs DomainName"),
+        ({"ExistingTableStreamArn": "arn:aws:dynamodb:us-east-1:123456789012:table/no-stream"}, "DynamoDB stream"),
+        ({"ExistingSecretArn": "a-name"}, "complete ARN of a secret"),
+        ({"KmsKeyArn": "alias/mine"}, "not of an alias"),
+    ]
+    for i, (parameters, reason) in enumerate(refusals):
+        try:
+            Stack(emulator, f"refused-{i}", bootstrap, **parameters)
+        except Exception as failure:
+            check(reason in str(failure), f"{parameters} fail in another way: {failure}")
+        else:
+            raise Failed(f"{parameters} are accepted")
+
+
 def long_name(emulator, bootstrap):
     """Stacks with the shortest and the longest name."""
     for name in ("a", "b" + "-long" * 25 + "-b"):

@@ -23,6 +23,7 @@ from pathlib import Path
 
 import boto3
 
+sys.dont_write_bytecode = True
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from deployment.cargo_lambda import deployed  # noqa: E402
 from deployment.emulator import ROOT, Emulator, Failed, check  # noqa: E402
