@@ -9,6 +9,7 @@ use futures_util::future::Shared;
 
 use crate::failure::Failure;
 use crate::local::back_ends::stop_signal;
+use crate::remote::RemoteError;
 
 /// A future that resolves when the process is told to end.
 pub type Stop = Shared<Pin<Box<dyn Future<Output = ()> + Send>>>;
@@ -28,6 +29,17 @@ pub fn run(command: impl Future<Output = Result<(), Failure>>) -> Result<(), Fai
     let done = runtime.block_on(command);
     runtime.shutdown_background();
     done
+}
+
+/// Runs the part of a command that changes nothing. An interrupt ends it.
+pub async fn unless<T>(stop: &Stop, part: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    tokio::select! {
+        done = part => done,
+        () = stop.clone() => {
+            let done = "nothing was written".to_owned();
+            Err(RemoteError::Interrupted { done }.into())
+        }
+    }
 }
 
 /// Runs a command that only shows records. It ends without an error when nobody reads its output any more.

@@ -30,11 +30,11 @@ pub const MAX_BODY_BYTES: usize = 358_400;
 /// The parameters of the deployment.
 #[derive(Args)]
 pub struct Deployed {
-    /// The stack's parameter RetentionDays; without it, the retention of the newest records [the variable
-    /// RETENTION_DAYS does not count]
+    /// The stack's parameter RetentionDays; without it, the retention of the newest records. The variable RETENTION_DAYS
+    /// does not count
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=3650))]
     retention_days: Option<u32>,
-    /// The stack's parameter DeepfakeAlertThreshold
+    /// The stack's parameter DeepfakeAlertThreshold; the variable of that name does not count
     #[arg(long, value_name = "SCORE", default_value_t = 0.8, value_parser = score)]
     alert_threshold: f64,
 }

@@ -8,7 +8,6 @@ use ureq::Agent;
 use crate::client::{self, Answer};
 use crate::failure::Failure;
 use crate::interrupt::blocking;
-use crate::proxies::Proxies;
 use crate::remote::RemoteError;
 
 /// The variable with the key. There is no option for it, since other users of the machine can see a process's options.
@@ -57,7 +56,7 @@ impl Api {
             value.set_sensitive(true);
             Ok::<_, RemoteError>(value)
         };
-        Proxies::from_env().map_err(RemoteError::Proxy)?;
+        client::check(&self.base_url)?;
         Ok(Session {
             agent: client::config(&self.base_url).build().into(),
             base: self.base_url.clone(),
