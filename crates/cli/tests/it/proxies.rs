@@ -9,7 +9,7 @@ use super::mock::{Mock, answer};
 use super::{document, failed, run_with, serve, text};
 use testkit::{SECRET, deepfake};
 
-/// A proxy that notes the first line of each request, and answers `502`.
+/// A proxy that notes the first line of each request, and answers `403`.
 fn proxy() -> (String, mpsc::Receiver<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
@@ -23,7 +23,7 @@ fn proxy() -> (String, mpsc::Receiver<String>) {
             }
             let _ = send.send(head.lines().next().unwrap_or_default().to_owned());
             let _ = stream
-                .write_all(b"HTTP/1.1 502 Bad Gateway\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+                .write_all(b"HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
         }
     });
     (address, seen)
@@ -56,6 +56,13 @@ fn calls_to_aws_use_the_proxy_and_no_proxy_leaves_them_out() {
         asked.contains(&"CONNECT secretsmanager.eu-west-1.amazonaws.com:443 HTTP/1.1".to_owned()),
         "{asked:?}"
     );
+
+    let plain = with(&[
+        ("http_proxy", &proxy),
+        ("AWS_ENDPOINT_URL_DYNAMODB", "http://dynamodb.example:8000"),
+    ]);
+    run_with(&results, &plain, "");
+    assert!(seen.try_recv().unwrap().contains("dynamodb.example:8000"));
 
     for list in [
         "*",
