@@ -98,7 +98,7 @@ fn list<'a>(object: &Object<'a>) -> Result<Option<(String, Vec<&'a RawValue>)>, 
         let Ok(values) = serde_json::from_str::<Vec<&RawValue>>(value.get()) else {
             continue;
         };
-        // A list of another name may hold more events. A list of texts, such as warnings, holds none.
+        // A list of another name may hold more events. A list of texts, such as warnings, holds no events.
         let has_objects = values.iter().any(|value| value.get().starts_with('{'));
         if NAMES.contains(&name.as_str()) || has_objects {
             found.push((name.clone(), values));

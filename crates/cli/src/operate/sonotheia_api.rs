@@ -132,7 +132,7 @@ impl Session {
     }
 }
 
-/// Says what an answer holds, without quoting it.
+/// Describes an answer by its size and its type, without quoting it.
 pub fn came(answer: &Answer) -> String {
     let kind = answer.content_type.as_deref().map_or("no Content-Type", |kind| {
         kind.split(';').next().unwrap_or_default().trim()

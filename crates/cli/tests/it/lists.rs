@@ -7,7 +7,7 @@ use super::reconcile::{KEY, WITH_KEY, arguments};
 use super::{document, failed, run_with, serve, succeeded, text};
 use testkit::{SECRET, deepfake};
 
-/// Pages of the usual shapes, each with the same two events, and the words for what was recognised.
+/// Pages of the usual shapes, each with the same two events, and the words for the recognised shape.
 #[test]
 fn the_usual_shapes_of_a_list_are_read_to_their_end() {
     let one = deepfake("one", "session", 0.9);

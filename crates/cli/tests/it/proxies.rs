@@ -22,8 +22,8 @@ fn proxy() -> (String, mpsc::Receiver<String>) {
                 head.push(byte[0].into());
             }
             let _ = send.send(head.lines().next().unwrap_or_default().to_owned());
-            let _ = stream
-                .write_all(b"HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+            let _ =
+                stream.write_all(b"HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
         }
     });
     (address, seen)

@@ -68,7 +68,7 @@ fn results_go_over_pages_until_the_limit_and_say_that_there_are_more() {
     let mut tail = ids(&server.over_table(&["tail", "-n", "117", "--json"]));
     tail.reverse();
     assert_eq!(tail, all[..117]);
-    // 49 of them: three types of eight are alerts.
+    // 49 of the 130 events: three types of eight raise an alert.
     let alerts = document(&server.over_url(&["results", "--alerts", "--limit", "40", "--json"]));
     assert_eq!((&alerts["count"], &alerts["more"]), (&json!(40), &json!(true)));
     let alerts = document(&server.over_url(&["results", "--alerts", "--limit", "100", "--json"]));
@@ -145,7 +145,7 @@ fn tail_follows_and_shows_each_record_once() {
             server.deliver(&deepfake(&id, "session", 0.5).to_string());
             assert_eq!(next()["event_id"], id);
         }
-        // The next place begins with what this one has ended with.
+        // The second round of the loop begins with these two records.
         server.samples(&["sar.submitted", "mfa.failed"]);
         assert_eq!(
             [next(), next()].map(|record| record["type"].clone()),

@@ -80,9 +80,7 @@ fn server(folder: &Path) -> (u16, PathBuf) {
             });
             let mut body = vec![0; length.unwrap_or(0)];
             let _ = stream.read_exact(&mut body);
-            let answer = format!(
-                "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{{}}"
-            );
+            let answer = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}";
             let _ = stream.write_all(answer.as_bytes());
             stream.conn.send_close_notify();
             let _ = stream.flush();
