@@ -5,7 +5,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 /// Returns true if a host is this machine: `localhost`, `127.1`, `0x7f000001`, `[::ffff:127.0.0.1]`, `0.0.0.0`.
 pub fn is_loopback(host: &str) -> bool {
     let name = host.trim_end_matches('.').to_ascii_lowercase();
-    if name == "localhost" || name.ends_with(".localhost") {
+    let is_named = matches!(
+        name.as_str(),
+        "localhost" | "localhost.localdomain" | "ip6-localhost" | "ip6-loopback"
+    );
+    if is_named || name.ends_with(".localhost") {
         return true;
     }
     // A connection to the unspecified address reaches this machine.
@@ -81,6 +85,7 @@ mod tests {
             "LocalHost",
             "localhost.",
             "app.localhost",
+            "localhost.localdomain",
             "127.0.0.1",
             "127.255.0.9",
             "127.1",

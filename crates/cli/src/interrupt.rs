@@ -9,8 +9,9 @@ use futures_util::future::Shared;
 
 use crate::failure::Failure;
 use crate::local::back_ends::stop_signal;
+use crate::remote::RemoteError;
 
-/// A future that resolves when the process is told to end.
+/// A future that resolves at Ctrl-C or SIGTERM.
 pub type Stop = Shared<Pin<Box<dyn Future<Output = ()> + Send>>>;
 
 /// Catches Ctrl-C and SIGTERM from now on. A command that calls this sums up what it did before it ends.
@@ -30,7 +31,18 @@ pub fn run(command: impl Future<Output = Result<(), Failure>>) -> Result<(), Fai
     done
 }
 
-/// Runs a command that only shows records. It ends without an error when nobody reads its output any more.
+/// Runs the part of a command that changes nothing. An interrupt ends it.
+pub async fn unless<T>(stop: &Stop, part: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    tokio::select! {
+        done = part => done,
+        () = stop.clone() => {
+            let done = "nothing was written".to_owned();
+            Err(RemoteError::Interrupted { done }.into())
+        }
+    }
+}
+
+/// Runs a command that only shows records. It ends without an error when the reader of its output is gone.
 pub async fn while_read(command: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
     let done = tokio::select! {
         done = command => done,
@@ -50,7 +62,7 @@ pub async fn blocking<T: Send + 'static>(call: impl FnOnce() -> T + Send + 'stat
     }
 }
 
-/// Resolves when nobody reads standard output any more, as behind `| head`. Never resolves for a file or a terminal.
+/// Resolves when the reader of standard output is gone, as behind `| head`. Never resolves for a file or a terminal.
 #[cfg(unix)]
 async fn output_closed() {
     use rustix::event::{PollFd, PollFlags, poll};
@@ -68,7 +80,7 @@ async fn output_closed() {
     }
 }
 
-/// Resolves when nobody reads standard output any more. This system does not say.
+/// Never resolves: on this system a process cannot find out that the reader of its output is gone.
 #[cfg(not(unix))]
 async fn output_closed() {
     std::future::pending().await

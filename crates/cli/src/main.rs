@@ -23,6 +23,7 @@ mod secret;
 mod sender;
 mod show;
 mod table;
+mod trust;
 
 use std::process::ExitCode;
 

@@ -25,13 +25,13 @@ use aws_types::os_shim_internal::{Env, Fs};
 use axum::http::Uri;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use rustls_pki_types::CertificateDer;
 use sonotheia_webhook::aws;
 use sonotheia_webhook::aws::transport::error::TransportError;
 use sonotheia_webhook::config::SdkSettings;
 
 use crate::proxies::Proxies;
 use crate::remote::RemoteError;
+use crate::trust;
 
 /// The roots that AWS's endpoints chain to, as in the function.
 const AMAZON_ROOTS: &[u8] = include_bytes!("../../../src/aws/amazon-roots.pem");
@@ -220,27 +220,12 @@ impl ResolveDns for Resolver {
     }
 }
 
-/// Amazon's roots, and the roots in SSL_CERT_FILE, or else the system's: a proxy that ends TLS has a root there.
+/// Amazon's roots and the command line's, as PEM.
 fn roots(settings: &SdkSettings) -> Vec<u8> {
     let mut pem = AMAZON_ROOTS.to_vec();
-    let certificates = if settings.roots.is_empty() {
-        rustls_native_certs::load_native_certs().certs
-    } else {
-        settings.roots.clone()
-    };
-    let certificates = usable(certificates);
-    for certificate in certificates {
+    for certificate in trust::roots(settings) {
         let text = STANDARD.encode(&certificate);
         pem.extend(format!("-----BEGIN CERTIFICATE-----\n{text}\n-----END CERTIFICATE-----\n").bytes());
     }
     pem
-}
-
-/// The certificates that rustls can read. Bundles also hold old ones, on which the SDK's client would panic.
-fn usable(certificates: Vec<CertificateDer<'static>>) -> Vec<CertificateDer<'static>> {
-    let mut store = rustls::RootCertStore::empty();
-    certificates
-        .into_iter()
-        .filter(|certificate| store.add(certificate.clone()).is_ok())
-        .collect()
 }

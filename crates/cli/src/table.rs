@@ -96,7 +96,7 @@ impl Account {
 }
 
 impl Failure {
-    /// Why the table cannot be used, and what to do about it.
+    /// The reason why the table cannot be used, and advice.
     pub fn table(table: &str, source: StoreError) -> Self {
         let advice = match &source {
             StoreError::Foreign { .. } => {

@@ -49,7 +49,8 @@ impl Page {
     /// # Errors
     /// The fault, to be read after the name of the page. It does not quote the answer's values.
     pub fn read(body: &[u8], link: Option<&str>) -> Result<Self, String> {
-        let text = std::str::from_utf8(body).map_err(|_| "it is not UTF-8")?.trim();
+        let text = std::str::from_utf8(body).map_err(|_| "it is not UTF-8")?;
+        let text = text.trim_start_matches('\u{feff}').trim();
         if text.starts_with('<') {
             return Err("it is HTML or XML, and not JSON; --base-url may not be the API's address".into());
         }
@@ -97,7 +98,7 @@ fn list<'a>(object: &Object<'a>) -> Result<Option<(String, Vec<&'a RawValue>)>, 
         let Ok(values) = serde_json::from_str::<Vec<&RawValue>>(value.get()) else {
             continue;
         };
-        // A list of another name may hold more events. A list of texts, such as warnings, holds none.
+        // A list of another name may hold more events. A list of texts, such as warnings, holds no events.
         let has_objects = values.iter().any(|value| value.get().starts_with('{'));
         if NAMES.contains(&name.as_str()) || has_objects {
             found.push((name.clone(), values));

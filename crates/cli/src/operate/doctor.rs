@@ -1,4 +1,4 @@
-//! `doctor`: checks a deployment or a local set-up, and says how to mend what is wrong.
+//! `doctor`: checks a deployment or a local set-up, and says how to mend each fault.
 
 mod receiver;
 mod report;
@@ -25,7 +25,7 @@ const SENDER_CIDRS: &str = "doctor cannot see the stack's parameter SenderCidrs.
     Sonotheia's requests like any other's: above the stack's RateLimit it turns deliveries away, and Sonotheia has to send \
     them again. With Sonotheia's address ranges in SenderCidrs, no limit of the firewall applies to them.";
 
-/// Check a deployment or a local set-up, and say how to mend what is wrong
+/// Check a deployment or a local set-up, and say how to mend each fault
 #[derive(Args)]
 #[command(
     after_help = "Exit status: 0 if all checks are ok; 1 if a check failed or could not be made. A check that was \

@@ -111,7 +111,7 @@ impl Reconcile {
     async fn work(self) -> Result<(), Failure> {
         let stop = interrupt::stop()?;
         let session = self.api.session()?;
-        let store = self.account.store(&self.table).await?;
+        let store = interrupt::unless(&stop, self.account.store(&self.table)).await?;
         let mut progress = Progress::default();
         let bar = ProgressBar::new_spinner();
         let read = self.read(&session, &store, &stop, &bar, &mut progress).await;

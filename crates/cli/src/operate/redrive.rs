@@ -110,20 +110,11 @@ impl Redrive {
 
     async fn work(self) -> Result<(), Failure> {
         let stop = interrupt::stop()?;
-        let store = self.account.store(&self.table).await?;
-        let filter = Filter {
-            outcome: Some(Outcome::Rejected),
-            from: self.from,
-            to: self.to,
-            ..Filter::default()
-        };
-        let rejected = rejected(&store, &filter, Timestamp::now())
-            .await
-            .map_err(|source| Failure::table(&self.table, source))?;
+        let (store, rejected) = interrupt::unless(&stop, self.list()).await?;
         if rejected.is_empty() {
             return print(&self.report(&[], None));
         }
-        let rules = self.deployed.rules(&self.table, &store).await?;
+        let rules = interrupt::unless(&stop, self.deployed.rules(&self.table, &store)).await?;
 
         let total = rejected.len();
         let mut lines = Vec::new();
@@ -132,7 +123,7 @@ impl Redrive {
             .await;
         let is_interrupted = stop.peek().is_some();
         if done.is_ok() || !lines.is_empty() {
-            print(&self.report(&lines, Some(rules.retention_days)))?;
+            print(&self.report(&lines, Some(&rules)))?;
         }
         done.map_err(|source| RemoteError::Redrive {
             done: lines.len(),
@@ -148,6 +139,20 @@ impl Redrive {
             return Err(RemoteError::Interrupted { done }.into());
         }
         Ok(())
+    }
+
+    /// The table, and its rejected records.
+    async fn list(&self) -> Result<(Store, Vec<Record>), Failure> {
+        let store = self.account.store(&self.table).await?;
+        let filter = Filter {
+            outcome: Some(Outcome::Rejected),
+            from: self.from,
+            to: self.to,
+            ..Filter::default()
+        };
+        let rejected = rejected(&store, &filter, Timestamp::now()).await;
+        let rejected = rejected.map_err(|source| Failure::table(&self.table, source))?;
+        Ok((store, rejected))
     }
 
     /// Judges the records until the end, an error, or an interrupt. The writes that have begun then end.
@@ -221,9 +226,9 @@ impl Redrive {
         }
     }
 
-    fn report(&self, lines: &[Line], retention_days: Option<u32>) -> String {
+    fn report(&self, lines: &[Line], rules: Option<&Rules>) -> String {
         if self.json {
-            return self.document(lines, retention_days);
+            return self.document(lines, rules);
         }
         let count = |verdict| lines.iter().filter(|line| line.verdict == verdict).count();
         let mut text = String::new();
@@ -251,18 +256,19 @@ impl Redrive {
             .join(", ");
         let separator = if counts.is_empty() { "" } else { ": " };
         text.push_str(&format!("{} rejected{separator}{counts}\n", lines.len()));
-        if let Some(days) = retention_days
+        if let Some(rules) = rules
             && !self.apply
             && count(Verdict::Accepted) > 0
         {
             text.push_str(&format!(
-                "Nothing was written; --apply stores these events for {days} days, the deployment's retention.\n"
+                "Nothing was written; --apply stores these events for {} days, with an alert from the score {} on.\n",
+                rules.retention_days, rules.alert_threshold
             ));
         }
         text
     }
 
-    fn document(&self, lines: &[Line], retention_days: Option<u32>) -> String {
+    fn document(&self, lines: &[Line], rules: Option<&Rules>) -> String {
         #[derive(Serialize)]
         struct Report<'a> {
             applied: bool,
@@ -279,7 +285,7 @@ impl Redrive {
         let [accepted, already_accepted, conflict, too_old, invalid] = Verdict::ALL.map(count);
         let report = Report {
             applied: self.apply,
-            retention_days,
+            retention_days: rules.map(|rules| rules.retention_days),
             count: lines.len(),
             accepted,
             already_accepted,

@@ -87,7 +87,9 @@ fn check(text: &str) -> Result<(), BadTarget> {
             "Sonotheia cannot reach this machine or a private network; a tunnel has a public address",
         );
     }
-    if !host.contains(['.', ':']) {
+    let private = [".local", ".internal", ".localdomain", ".lan", ".home.arpa"];
+    let name = host.trim_end_matches('.').to_ascii_lowercase();
+    if !name.contains(['.', ':']) || private.iter().any(|end| name.ends_with(end)) {
         return bad(true, "the host is a name of a private network");
     }
     if uri.query().is_some() {
@@ -232,6 +234,7 @@ mod tests {
             "https://10.0.0.1/webhook",
             "https://169.254.169.254/webhook",
             "https://intranet/webhook",
+            "https://printer.local/webhook",
             "https://receiver.example",
             "https://receiver.example/",
             "https://receiver.example/webhook/",

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use clap::Args;
 use futures_util::{StreamExt, TryStreamExt, stream};
+use sonotheia_webhook::event::Event;
 use sonotheia_webhook::ingest::Rules;
 use sonotheia_webhook::store::schema::SHARDS;
 use sonotheia_webhook::store::{Filter, Outcome, Record, Store, StoreError};
@@ -30,11 +31,11 @@ pub const MAX_BODY_BYTES: usize = 358_400;
 /// The parameters of the deployment.
 #[derive(Args)]
 pub struct Deployed {
-    /// The stack's parameter RetentionDays; without it, the retention of the newest records [the variable
-    /// RETENTION_DAYS does not count]
+    /// The stack's parameter RetentionDays; without it, the retention of the newest records. The variable RETENTION_DAYS
+    /// does not count
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=3650))]
     retention_days: Option<u32>,
-    /// The stack's parameter DeepfakeAlertThreshold
+    /// The stack's parameter DeepfakeAlertThreshold; the variable of that name does not count
     #[arg(long, value_name = "SCORE", default_value_t = 0.8, value_parser = score)]
     alert_threshold: f64,
 }
@@ -61,7 +62,7 @@ impl Deployed {
     }
 }
 
-/// Chooses the retention, from the option and from the newest record of each shard.
+/// Chooses the retention, from the option and from the newest records.
 fn retention(given: Option<u32>, newest: &[Record]) -> Result<u32, RemoteError> {
     if let Some(given) = given {
         // Records from before a change of the parameter do not count, so the newest record decides.
@@ -71,36 +72,50 @@ fn retention(given: Option<u32>, newest: &[Record]) -> Result<u32, RemoteError> 
             _ => Ok(given),
         };
     }
-    // An event can ask for a longer retention, and never for a shorter one. So the shortest is the deployment's, or it is
-    // from before a change, and then it is on the safe side.
+    // If the parameter was raised, older records have a shorter retention. The shortest is on the safe side.
     let shortest = newest.iter().filter_map(kept_days).min();
     shortest.ok_or(RemoteError::NoRetention)
 }
 
-/// The whole days that a record is kept, from the time of receipt or of the event, whichever is later.
+/// The whole days that the deployment keeps a record, from the time of receipt or of the event, whichever is later. `None`
+/// if the record does not say, because its event asked for its own, longer retention.
 fn kept_days(record: &Record) -> Option<u32> {
     let moment = |text: &str| match Timestamp::parse(text) {
         Some(Parsed::Moment(time)) => Some(time),
         _ => None,
     };
     let mut begin = moment(&record.received_at)?;
-    // The receiver counts a rejected record from its receipt.
-    if record.outcome == Outcome::Accepted
-        && let Some(occurred) = record.occurred_at.as_deref().and_then(moment)
-    {
-        begin = begin.max(occurred);
+    let mut own = 0;
+    // The receiver keeps every rejected record for its retention, from the receipt on.
+    if record.outcome == Outcome::Accepted {
+        let body = record.body.as_deref()?;
+        own = Event::parse(body, 1.0).ok()?.retention_days.unwrap_or(0);
+        if let Some(occurred) = record.occurred_at.as_deref().and_then(moment) {
+            begin = begin.max(occurred);
+        }
     }
     let days = (record.expires_at.as_millis() - begin.as_millis()) / DAY;
-    u32::try_from(days).ok().filter(|days| (1..=3650).contains(days))
+    u32::try_from(days)
+        .ok()
+        .filter(|days| (1..=3650).contains(days) && *days > own)
 }
 
-/// The newest record of each shard.
+/// The newest record of each shard, with its body.
 async fn newest(store: &Store) -> Result<Vec<Record>, StoreError> {
     let (filter, now) = (Filter::default(), Timestamp::now());
     let (_, until) = filter.bounds();
-    let shards = (0..SHARDS).map(|shard| store.by_time(shard, &filter, &until, 1, None, now));
-    let pages: Vec<_> = stream::iter(shards).buffered(8).try_collect().await?;
-    Ok(pages.into_iter().flat_map(|page| page.records).collect())
+    let shards = (0..SHARDS).map(|shard| {
+        let (filter, until) = (&filter, &until);
+        async move {
+            let page = store.by_time(shard, filter, until, 1, None, now).await?;
+            match page.records.first() {
+                Some(record) => store.get(&record.event_id).await,
+                None => Ok(None),
+            }
+        }
+    });
+    let records: Vec<_> = stream::iter(shards).buffered(8).try_collect().await?;
+    Ok(records.into_iter().flatten().collect())
 }
 
 #[cfg(test)]
@@ -125,7 +140,7 @@ mod tests {
             problems: Vec::new(),
             alert: None,
             content_hash: None,
-            body: None,
+            body: Some(br#"{"id":"e","type":"t","data":{}}"#.to_vec()),
         }
     }
 
@@ -136,8 +151,34 @@ mod tests {
         let long = record("2026-02-02T00:00:00.000Z", 1825, None);
         let all = [old.clone(), new.clone(), long.clone()];
         assert!(matches!(retention(None, &all), Ok(30)));
-        assert!(matches!(retention(None, &[new.clone(), long]), Ok(90)));
+        assert!(matches!(retention(None, &[new.clone(), long.clone()]), Ok(90)));
         assert!(matches!(retention(None, &[]), Err(RemoteError::NoRetention)));
+        // An event that asked for its own retention says nothing about the deployment's.
+        let asked = Record {
+            body: Some(
+                br#"{"id":"e","type":"t","data":{"compliance":{"retention_period_days":1825}}}"#.to_vec(),
+            ),
+            ..long
+        };
+        assert!(matches!(
+            retention(None, std::slice::from_ref(&asked)),
+            Err(RemoteError::NoRetention)
+        ));
+        assert!(matches!(retention(None, &[asked, new.clone()]), Ok(90)));
+        let erased = Record {
+            body: None,
+            ..new.clone()
+        };
+        assert!(matches!(
+            retention(None, &[erased]),
+            Err(RemoteError::NoRetention)
+        ));
+        let rejected = Record {
+            outcome: Outcome::Rejected,
+            body: None,
+            ..new.clone()
+        };
+        assert!(matches!(retention(None, &[rejected]), Ok(90)));
         // The event happened 2 hours after its receipt, by the sender's clock.
         let ahead = record("2026-02-01T00:00:00.000Z", 90, Some("2026-02-01T02:00:00.000Z"));
         assert!(matches!(retention(None, &[ahead]), Ok(89)));

@@ -8,7 +8,6 @@ use ureq::Agent;
 use crate::client::{self, Answer};
 use crate::failure::Failure;
 use crate::interrupt::blocking;
-use crate::proxies::Proxies;
 use crate::remote::RemoteError;
 
 /// The variable with the key. There is no option for it, since other users of the machine can see a process's options.
@@ -57,7 +56,7 @@ impl Api {
             value.set_sensitive(true);
             Ok::<_, RemoteError>(value)
         };
-        Proxies::from_env().map_err(RemoteError::Proxy)?;
+        client::check(&self.base_url)?;
         Ok(Session {
             agent: client::config(&self.base_url).build().into(),
             base: self.base_url.clone(),
@@ -133,7 +132,7 @@ impl Session {
     }
 }
 
-/// Says what an answer holds, without quoting it.
+/// Describes an answer by its size and its type, without quoting it.
 pub fn came(answer: &Answer) -> String {
     let kind = answer.content_type.as_deref().map_or("no Content-Type", |kind| {
         kind.split(';').next().unwrap_or_default().trim()

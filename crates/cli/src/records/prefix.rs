@@ -16,7 +16,7 @@ const LOOKED_AT: usize = 2_000;
 /// The most ids that an error lists.
 const LISTED: usize = 5;
 
-/// Finds the one id that begins with `prefix`. `None` if there is none.
+/// Finds the only id that begins with `prefix`. `None` if no id does.
 ///
 /// # Errors
 /// [`RemoteError::Ambiguous`], or the list's.

@@ -14,7 +14,6 @@ use ureq::Agent;
 use crate::client::{self, Answer};
 use crate::failure::Failure;
 use crate::interrupt::blocking;
-use crate::proxies::Proxies;
 use crate::remote::RemoteError;
 use crate::table::Account;
 
@@ -50,7 +49,7 @@ impl Place {
             if self.account.region.is_some() {
                 crate::args::usage("--region needs --table");
             }
-            Proxies::from_env().map_err(RemoteError::Proxy)?;
+            client::check(&self.url)?;
             return Ok(Reader::Receiver {
                 agent: client::config(&self.url).build().into(),
                 url: self.url.clone(),

@@ -51,7 +51,7 @@ pub struct Tail {
 }
 
 impl Tail {
-    /// Prints the newest records, and with `--follow` the new ones until Ctrl-C, or until nobody reads the output.
+    /// Prints the newest records, and with `--follow` the new ones until Ctrl-C, or until the reader of the output is gone.
     pub fn run(self) -> Result<(), Failure> {
         interrupt::run(interrupt::while_read(self.show()))
     }

@@ -206,7 +206,7 @@ fn point_in_time_recovery_is_checked_if_the_table_has_backups() {
 }
 
 #[test]
-fn another_program_or_none_at_the_address_is_found() {
+fn an_address_without_a_receiver_is_found() {
     let at = |url: &str| run_with(&["doctor", "--json", "--url", url], WITH_SECRET, "");
     is_wrong(&at("http://127.0.0.1:9"), "receiver", "cargo sonotheia serve");
     let lax = Mock::start(|_| answer(200, r#"{"received":true}"#));
@@ -250,7 +250,7 @@ fn a_secret_in_secrets_manager_is_read_and_judged() {
     assert_eq!(check(&output, "signed event").0, "ok", "{}", text(&output.stdout));
     let output = doctor(&server, &["--json", "--secret", SECRET], &environment);
     assert_eq!(check(&output, "signed event").0, "ok", "{}", text(&output.stdout));
-    // Both variables, and no option that chooses: that may be either secret.
+    // With both variables and no option, either secret could be meant.
     both.push(("SONOTHEIA_WEBHOOK_SECRET_ARN", "sonotheia/webhook"));
     let output = doctor(&server, &["--json"], &both);
     assert_eq!(output.status.code(), Some(2));

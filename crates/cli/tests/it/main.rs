@@ -5,14 +5,18 @@
 )]
 
 mod doctor;
+mod ends;
 mod environment;
 mod inspector;
+mod lists;
 mod manual;
 mod mock;
+mod proxies;
 mod reads;
 mod reconcile;
 mod redrive;
 mod register;
+mod tls;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
@@ -398,12 +402,24 @@ fn bad_usage_is_status_2() {
         vec!["results", "a session", "--type", "sar.filed"],
         vec!["results", "--url", "http://127.0.0.1:1", "--table", "t"],
         vec!["results", "--dynamodb", "http://127.0.0.1:1"],
+        vec!["results", "--region", "eu-central-1"],
+        vec!["results", "--url", "http://127.0.0.1:8O80"],
+        vec!["results", "--url", "ftp://127.0.0.1"],
+        vec!["results", ""],
+        vec!["redrive", "--table", "t", "--dynamodb", "http://127.0.0.1:8O80"],
+        vec!["reconcile", "--table", "t", "--apply", "--dry-run"],
+        vec![
+            "reconcile",
+            "--table",
+            "t",
+            "--base-url",
+            "https://api.example:44E",
+        ],
         vec!["event"],
         vec!["event", ""],
         vec!["event", "an id", "--body", "--json"],
         vec!["tail", "--interval", "1"],
         vec!["redrive"],
-        vec!["redrive", "--table", "t", "--dynamodb", "127.0.0.1:1"],
         vec!["reconcile"],
         vec!["reconcile", "--table", "t", "--base-url", "http://api.example"],
         vec!["register"],

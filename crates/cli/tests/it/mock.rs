@@ -1,4 +1,4 @@
-//! A server that answers as a test wants it to: the sender's API, a receiver that fails, AWS in between.
+//! A server that answers as a test wants: Sonotheia's API, a receiver that fails, AWS.
 
 use std::sync::{Arc, Mutex};
 
@@ -17,6 +17,10 @@ pub struct Seen {
 }
 
 impl Seen {
+    pub fn body_text(&self) -> &str {
+        std::str::from_utf8(&self.body).unwrap()
+    }
+
     pub fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", |value| value.to_str().unwrap())
     }

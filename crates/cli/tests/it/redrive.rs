@@ -211,6 +211,48 @@ fn the_retention_comes_from_the_table_or_an_option_and_never_from_the_environmen
 }
 
 #[test]
+fn each_record_is_judged_at_its_own_time() {
+    let server = serve(&[], Some(SECRET));
+    let fillers = (0..16).map(|n| deepfake(&format!("event-{n}"), "session", 0.5).to_string());
+    // This event is too old from 3 seconds on: a day less the 35 seconds that a write may take.
+    let begun = Instant::now();
+    let aging = json!({"type": "sar.filed", "id": "aging", "data": {"case_id": "c", "timestamp": at(-86_400 + 35 + 3)}});
+    reject(
+        &server,
+        "invalid_event",
+        &fillers.chain([aging.to_string()]).collect::<Vec<_>>(),
+    );
+    let endpoint = server.table().last().unwrap().to_string();
+    let slow = Mock::start(move |seen| {
+        if seen.header("x-amz-target").ends_with("GetItem") && !seen.body_text().contains("\"rejected:\"") {
+            std::thread::sleep(Duration::from_millis(900));
+        }
+        forward(&endpoint, seen)
+    });
+    let arguments = [
+        "redrive",
+        "--json",
+        "--retention-days",
+        "1",
+        "--table",
+        "sonotheia-events",
+        "--dynamodb",
+        &slow.url,
+    ];
+    let command = run_with(&arguments, &[], "");
+    let report = document(&command);
+    assert!(
+        begun.elapsed() > Duration::from_secs(4),
+        "the records came too fast"
+    );
+    assert_eq!(
+        (&report["too_old"], &report["accepted"]),
+        (&json!(1), &json!(16)),
+        "{report}"
+    );
+}
+
+#[test]
 fn an_interrupt_lets_the_writes_end_and_sums_up() {
     let server = serve(&[], Some(SECRET));
     let bodies: Vec<_> = (0..200)

@@ -33,8 +33,8 @@ const CONTAINERS: [&str; 8] = [
     "_links",
 ];
 
-/// The members that count the items on all pages.
-const TOTALS: [&str; 3] = ["total", "total_count", "totalCount"];
+/// The members that count the items on all pages, or on this page.
+const TOTALS: [&str; 4] = ["total", "total_count", "totalCount", "count"];
 
 /// The next page.
 #[derive(Clone, Debug, PartialEq, Eq)]

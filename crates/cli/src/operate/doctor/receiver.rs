@@ -15,8 +15,6 @@ use crate::args::random_hex;
 use crate::client::{self, Answer};
 use crate::failure::Failure;
 use crate::interrupt::blocking;
-use crate::proxies::Proxies;
-use crate::remote::RemoteError;
 
 /// The largest difference of two clocks. AWS refuses requests whose time is 5 minutes off.
 const MAX_SKEW: Duration = Duration::from_secs(60);
@@ -34,7 +32,7 @@ pub struct Receiver {
 impl Receiver {
     /// Prepares requests. This makes no call.
     pub fn new(url: Uri) -> Result<Self, Failure> {
-        Proxies::from_env().map_err(RemoteError::Proxy)?;
+        client::check(&url)?;
         let agent = client::config(&url).build().into();
         Ok(Self { agent, url })
     }
