@@ -453,7 +453,8 @@ async fn behind_a_base_path_the_matched_resource_is_the_route() {
 async fn only_body_signature_and_route_decide_what_a_signed_delivery_gets() {
     let receiver = Receiver::start().await;
     for (front, template) in FRONTS {
-        let odd: [(&str, &dyn Fn(&mut Value)); 9] = [
+        type Change = (&'static str, &'static dyn Fn(&mut Value));
+        let odd: [Change; 9] = [
             ("the Host of the console's test event", &|event| {
                 event["headers"]["Host"] = json!("1234567890.execute-api.{dns_suffix}");
             }),
