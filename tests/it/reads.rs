@@ -69,11 +69,11 @@ async fn other_paths_are_not_found_and_other_methods_not_allowed() {
     let receiver = Receiver::start().await;
     for path in [
         "/",
-        "/webhook/",
+        "/webhook//",
         "/webhooks",
-        "/results/",
+        "/results//",
         "/events",
-        "/events/",
+        "/events//",
         "/live/webhook",
         // No text once it is decoded, and so the id of nothing.
         "/events/%ff",
