@@ -2,8 +2,8 @@
 //! section 5).
 //!
 //! The cache has no client and no clock. [`Secrets`](super::Secrets) asks it for the [`next`](Cache::next) step, makes
-//! the call that the step names, and notes the result. `crates/model` checks this code, with a small secret in place of
-//! the real one, over every order in which deliveries, rotations and failures can happen.
+//! the call that the step names, and notes the result. The cache is generic over the secret, so that a model can check this
+//! code with a small secret.
 //!
 //! | When | Call | Limit |
 //! |---|---|---|
