@@ -34,6 +34,8 @@ impl BackEnds {
             SECRET => Some(secret.clone()),
             "SONOTHEIA_WEBHOOK_SECRET_ARN" => None,
             "EVENTS_TABLE" => std::env::var_os(name).or_else(|| Some(OsString::from("sonotheia-events"))),
+            // The samples in Sonotheia's documents have dates, and they should work on a laptop.
+            "RETENTION_DAYS" => std::env::var_os(name).or_else(|| Some(OsString::from("3650"))),
             _ => std::env::var_os(name),
         })?;
         Ok(Self {

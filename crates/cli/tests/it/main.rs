@@ -283,6 +283,32 @@ fn serve_makes_a_secret_and_prints_a_send_that_works() {
 }
 
 #[test]
+fn serve_accepts_the_dated_samples_of_sonotheias_documents() {
+    let server = serve(&[], Some(SECRET));
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let sample = r#"{"type":"sar.submitted","id":"event-ghi789","data":{"session_id":"session-xyz789","case_id":"sar-001234","status":"submitted","timestamp":"2026-01-21T12:00:10Z"}}"#;
+    std::fs::write(file.path(), sample).unwrap();
+    let url = format!("{}/webhook", server.url.trim_end_matches("/results"));
+    let arguments = [
+        "send",
+        "--url",
+        &url,
+        "--secret",
+        SECRET,
+        "--file",
+        file.path().to_str().unwrap(),
+    ];
+    let output = run(&arguments, "");
+    assert_eq!(
+        output.status.code(),
+        Some(0),
+        "{}{}",
+        text(&output.stdout),
+        text(&output.stderr)
+    );
+}
+
+#[test]
 fn serve_ends_on_sigterm_while_a_client_holds_a_connection() {
     let mut server = serve(&[], Some(SECRET));
     let address = server.url.strip_prefix("http://").unwrap();

@@ -44,7 +44,7 @@ fn accepted(server: &Server) -> Vec<Value> {
 fn events_that_pass_today_are_stored_and_all_other_records_stay() {
     let server = serve(&[], Some(SECRET));
     let old =
-        json!({"type": "sar.filed", "id": "old", "data": {"case_id": "c", "timestamp": at(-91 * 86_400)}});
+        json!({"type": "sar.filed", "id": "old", "data": {"case_id": "c", "timestamp": at(-3651 * 86_400)}});
     server.deliver(&deepfake("known", "session", 0.9).to_string());
     server.deliver(&deepfake("known", "session", 0.1).to_string());
     server.deliver(r#"{"id":"no type"}"#);
