@@ -1,9 +1,9 @@
 //! Lambda's four HTTP events (REST API, HTTP API, ALB, function URL) become requests for the router.
 //!
 //! 1. `lambda_runtime` takes an invocation from Lambda.
-//! 2. [`event`] reads its payload, and [`route`] finds the path that the front matched.
-//! 3. The [router](crate::router) answers.
-//! 4. [`reply`] writes the answer in the shape that the front reads.
+//! 2. `event` reads its payload, and `route` finds the path that the front matched.
+//! 3. The router answers.
+//! 4. `reply` writes the answer in the shape that the front reads.
 //!
 //! `lambda_http` alone would not do: it resolves dot segments, decodes a decoded path again, and fails for an event with an
 //! odd member, although only the body, the signature and the route may decide what a delivery gets.

@@ -1,7 +1,7 @@
-//! `POST /webhook`: read the body, verify its signature, hand it to [`ingest`](crate::ingest), answer (contract,
+//! `POST /webhook`: read the body, verify its signature, hand it to [`ingest`], answer (contract,
 //! section 2).
 //!
-//! [`receive`] makes the checks in the order of the contract's table. It parses nothing before the signature holds.
+//! `receive` makes the checks in the order of the contract's table. It parses nothing before the signature holds.
 
 use std::sync::Arc;
 use std::time::Instant;

@@ -85,7 +85,7 @@ pub async fn connect(
 }
 
 /// Connects to the address that answers first. Each address gets the whole `limit`, whatever their number, and a dead
-/// address delays the next one by [`HEAD_START`] only.
+/// address delays the next one by `HEAD_START` only.
 ///
 /// # Errors
 /// The fault of the last address that failed.
