@@ -17,6 +17,9 @@ use crate::telemetry::{Delivered, Invocation};
 const RETRY_AFTER: &str = "5";
 
 /// The challenge of a 401 (RFC 9110, section 11.6.1). The scheme has no registered name, since the sender made it.
+///
+/// Behind a REST API the client sees this header as `x-amzn-Remapped-WWW-Authenticate` ("Amazon API Gateway important notes",
+/// REST APIs). The other fronts pass it on.
 const CHALLENGE: &str = r#"HMAC-SHA256 header="X-Sonotheia-Signature""#;
 
 /// The reason why a request does not get a 200.

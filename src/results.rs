@@ -46,7 +46,7 @@ pub async fn event(
         };
         let alive = record.filter(|record| record.expires_at > Timestamp::now());
         let record = alive.ok_or(HttpError::NotFound { what })?;
-        shown::event(&record, include_body)
+        shown::fitted(&record, include_body)
     })
     .await
 }

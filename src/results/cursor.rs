@@ -109,6 +109,11 @@ pub(super) fn merge(
         });
         until.clone_from(&record.received_at);
     }
+    // A page without records has looked at everything down to this end. Without the new bound, a shard that keeps its start
+    // would show records that came after the first page.
+    if let (true, Some(end)) = (candidates.is_empty(), frontier) {
+        until = end;
+    }
     for (shard, left, next) in left {
         if left == 0 {
             progress[usize::from(shard)] = next.map_or(Progress::Done, Progress::After);

@@ -2,12 +2,16 @@
 
 use serde_json::value::RawValue;
 
-use super::shown::{MAX_ANSWER, Shown, cost};
-use crate::error::{HttpError, json};
+use super::shown::{self, MAX_ANSWER, cost};
+use crate::error::HttpError;
 use crate::store::{Position, Store};
 
 /// The number of records in the first call. Four items are 1.6 MB at most, which DynamoDB returns in time.
 const FIRST_ROUND: usize = 4;
+
+/// The largest number of records in one call. The index does not know their sizes, and small records may stand before large
+/// ones, so the size of the records so far is no bound: eight items are 3.2 MB at most, and an attempt has 1.2 s.
+const LARGEST_ROUND: usize = 8;
 
 /// The pause before the next call, if DynamoDB processed no key of the last one.
 const PAUSE: std::time::Duration = std::time::Duration::from_millis(50);
@@ -37,7 +41,7 @@ pub(super) async fn read(store: &Store, places: &[Position]) -> Result<SessionPa
             .count();
         for place in &asked[..processed] {
             if let Some(record) = records.take(&place.event_id) {
-                let result = json(&Shown::whole(&record))?;
+                let result = shown::fitted(&record, false)?;
                 used += cost(&result);
                 if used > MAX_ANSWER && !page.results.is_empty() {
                     page.cut = places.get(done - 1).cloned();
@@ -55,11 +59,12 @@ pub(super) async fn read(store: &Store, places: &[Position]) -> Result<SessionPa
     Ok(page)
 }
 
-/// The number of records that fill the rest of the page, if they are as large as the records so far.
+/// The number of records that fill the rest of the page if they are as large as the records so far, within the bound of one
+/// call.
 fn next_round(used: usize, count: usize) -> usize {
     match used.checked_div(count) {
         None => FIRST_ROUND,
-        Some(average) => (MAX_ANSWER.saturating_sub(used) / average.max(1)).clamp(1, 100),
+        Some(average) => (MAX_ANSWER.saturating_sub(used) / average.max(1)).clamp(1, LARGEST_ROUND),
     }
 }
 

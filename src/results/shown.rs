@@ -109,14 +109,14 @@ impl<'a> Shown<'a> {
     }
 }
 
-/// The answer for one record, with its signed text if `include_body`.
+/// A record as JSON that fits into one answer, with its signed text if `include_body`.
 ///
 /// A string of control characters can take seven bytes for each byte of the body, so a few records do not fit into an
 /// answer that way. The answer then has the body in base64, and if it still does not fit, no other part of the payload.
 ///
 /// # Errors
 /// As [`json`].
-pub(super) fn event(record: &Record, include_body: bool) -> Result<String, HttpError> {
+pub(super) fn fitted(record: &Record, include_body: bool) -> Result<String, HttpError> {
     let mut shown = Shown::whole(record);
     let body = record.body.as_deref().unwrap_or_default();
     if include_body && record.body.is_some() {

@@ -4,19 +4,25 @@
     reason = "a test that can't go on should stop where it stands"
 )]
 
+mod body_rules;
 mod configuration;
 mod contract;
 mod cost;
 mod faults;
 mod gateway;
+mod golden;
 mod infrastructure;
 mod json_suite;
 mod lambda;
 mod policies;
 mod properties;
 mod reads;
+mod reads_bounds;
 mod reads_edges;
+mod reads_query;
 mod rotation;
 mod signature;
+mod sockets;
+mod store;
 mod telemetry;
 mod template;

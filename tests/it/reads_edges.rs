@@ -232,30 +232,6 @@ async fn keys_that_dynamodb_leaves_unprocessed_are_asked_for_again() {
 }
 
 #[tokio::test]
-async fn a_dynamodb_that_does_not_return_the_old_item_still_dedupes() {
-    let fault = Fault::Rewrite(|_, (status, answer)| {
-        let Ok(mut answer) = serde_json::from_str::<Value>(&answer) else {
-            return (status, answer);
-        };
-        let is_refusal = answer["__type"]
-            .as_str()
-            .is_some_and(|kind| kind.contains("ConditionalCheckFailed"));
-        if is_refusal {
-            answer.as_object_mut().unwrap().remove("Item");
-        }
-        (status, answer.to_string())
-    });
-    let config = Config::new(TABLE, SecretSource::Fixed(SECRET.into()));
-    let receiver = Receiver::with(config, None, Some(fault)).await;
-    let event = deepfake("event-1", "session-1", 0.5).to_string();
-    receiver.deliver(&event).await.received(false);
-    receiver.deliver(&event).await.received(true);
-    let other = deepfake("event-1", "session-1", 0.6).to_string();
-    receiver.deliver(&other).await.expect(409, "event_conflict");
-    receiver.deliver(&other).await.expect(409, "event_conflict");
-}
-
-#[tokio::test]
 async fn an_erased_record_has_no_payload_and_a_redelivery_is_a_duplicate() {
     let receiver = Receiver::start().await;
     let event = deepfake("event-1", "session-1", 0.9).to_string();
