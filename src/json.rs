@@ -14,6 +14,8 @@ use sha2::{Digest, Sha256};
 /// The deepest nesting of arrays and objects, which is also `serde_json`'s limit for a value tree.
 pub const MAX_DEPTH: usize = 128;
 
+const TOO_DEEP: &str = "is nested deeper than 128 levels";
+
 /// The members of an object in the order sent. Repeated members are all there.
 #[derive(Debug)]
 pub struct Members<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
@@ -185,7 +187,30 @@ pub fn check_object(value: &RawValue) -> Result<(), Flaw> {
     if kind(value) != Kind::Object {
         return Err(Flaw::here("is not an object"));
     }
+    // Each level is scanned once more for the levels below it, so a very deep value is refused before that walk.
+    if is_deeper_than(2 * MAX_DEPTH, value.get()) {
+        return Err(Flaw::here(TOO_DEEP));
+    }
     hash_value(value, 0, &mut Sha256::new())
+}
+
+/// Returns true if the arrays and objects of a JSON text nest deeper than `limit`. Reads the text once.
+fn is_deeper_than(limit: usize, json: &str) -> bool {
+    let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
+    for byte in json.bytes() {
+        match (in_string, byte) {
+            (true, _) if escaped => escaped = false,
+            (true, b'\\') => escaped = true,
+            (_, b'"') => in_string = !in_string,
+            (false, b'[' | b'{') => depth += 1,
+            (false, b']' | b'}') => depth -= 1,
+            _ => {}
+        }
+        if depth > limit {
+            return true;
+        }
+    }
+    false
 }
 
 /// True if [`check_object`] finds no flaw.
@@ -227,7 +252,7 @@ fn hash_value(value: &RawValue, depth: usize, hash: &mut Sha256) -> Result<(), F
         Kind::Number => hash_number(text, hash),
         Kind::String => hash_string(&string(value).ok_or(Flaw::here(SURROGATE))?, hash),
         Kind::Array | Kind::Object if depth == MAX_DEPTH => {
-            return Err(Flaw::here("is nested deeper than 128 levels"));
+            return Err(Flaw::here(TOO_DEEP));
         }
         Kind::Array => {
             // The parser has read this text before, as a part of the value around it.
@@ -357,6 +382,13 @@ mod tests {
         assert!(digest(&deep(MAX_DEPTH)).is_err());
         // Deep enough to overflow a stack, were it followed down.
         assert!(digest(&deep(100_000)).is_err());
+    }
+
+    #[test]
+    fn brackets_in_strings_are_not_nesting() {
+        assert!(is_deeper_than(1, "[[]]"));
+        assert!(!is_deeper_than(1, r#"["[{\"[","]"]"#));
+        assert!(!is_deeper_than(1, "[] "));
     }
 
     #[test]
