@@ -221,7 +221,7 @@ async fn keys_that_dynamodb_leaves_unprocessed_are_asked_for_again() {
         (status, nothing.to_string())
     });
     let config = Config::new(TABLE, SecretSource::Fixed(SECRET.into()));
-    let receiver = Receiver::with(config, None, Some(fault)).await;
+    let receiver = Receiver::with(config, None, Some(fault.always())).await;
     receiver
         .deliver(deepfake("event-1", "session-1", 0.5).to_string())
         .await
@@ -246,7 +246,7 @@ async fn a_dynamodb_that_does_not_return_the_old_item_still_dedupes() {
         (status, answer.to_string())
     });
     let config = Config::new(TABLE, SecretSource::Fixed(SECRET.into()));
-    let receiver = Receiver::with(config, None, Some(fault)).await;
+    let receiver = Receiver::with(config, None, Some(fault.always())).await;
     let event = deepfake("event-1", "session-1", 0.5).to_string();
     receiver.deliver(&event).await.received(false);
     receiver.deliver(&event).await.received(true);
