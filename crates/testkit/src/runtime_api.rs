@@ -53,6 +53,9 @@ pub struct Answer {
 /// An invocation without an answer.
 #[derive(Debug, thiserror::Error)]
 pub enum InvokeError {
+    /// The function's process cannot be started.
+    #[error("the function's process cannot be started")]
+    Start(#[source] io::Error),
     /// The function did not ask for an invocation in this time.
     #[error("the function did not ask for an invocation within {0:?}")]
     NotReady(Duration),
