@@ -1,12 +1,13 @@
-//! A cursor, as text and as what the text says: a page or a 400, and a page's `next` can be followed.
+//! Cursors. The receiver answers with a page or with 400, and following `next` comes to an end.
 //!
-//! The first byte chooses the query, and whether the rest is a cursor or what one is made of.
+//! The first byte of the input chooses the query, and whether the rest is the text of the cursor or its decoded bytes.
 #![no_main]
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use libfuzzer_sys::fuzz_target;
-use sonotheia_webhook_fuzz::{Receiver, percent, with_receiver};
+use sonotheia_webhook_fuzz::{percent, with_receiver};
+use testkit::Receiver;
 
 const RECORDS: usize = 12;
 
@@ -31,15 +32,15 @@ fuzz_target!(|input: &[u8]| {
 async fn prepare(receiver: &Receiver) {
     for n in 0..RECORDS {
         let body = format!(r#"{{"id":"e{n}","type":"t","data":{{"session_id":"session"}}}}"#);
-        assert_eq!(receiver.deliver(body.as_bytes()).await.status, 200);
+        receiver.deliver(body).await.received(false);
     }
 }
 
-/// To the end, which has to come: a page may be empty, but every one goes on.
+/// Follows the pages to the end. A page may be empty.
 async fn follow(receiver: &Receiver, query: &str, mut cursor: String) {
     for page in 0..4 * RECORDS {
         let answer = receiver.get(&format!("{query}&cursor={cursor}")).await;
-        let json = answer.json();
+        let json = answer.body;
         if answer.status == 400 {
             assert_eq!((page, &json["code"]), (0, &"invalid_query".into()), "{json}");
             return;

@@ -1,5 +1,4 @@
-//! The event parser: what it takes is JSON, is the same event however it is spaced, and its data are the
-//! bytes that were sent.
+//! The event parser. An accepted body is JSON, blanks do not change the event, and the data stay byte for byte.
 #![no_main]
 
 use std::collections::HashMap;
@@ -13,14 +12,14 @@ fuzz_target!(|body: &[u8]| {
     let Ok(event) = Event::parse(body, 0.7) else {
         return;
     };
-    let members: HashMap<String, &RawValue> = serde_json::from_slice(body).expect("JSON, since it was taken");
-    let data = payload.data.expect("the data of an event that was taken");
+    let members: HashMap<String, &RawValue> = serde_json::from_slice(body).expect("an accepted body is JSON");
+    let data = payload.data.expect("an accepted event has data");
     assert_eq!(data.get(), members["data"].get());
     assert!(event.id.as_ref().is_none_or(|id| (1..=256).contains(&id.len())));
     assert!((1..=256).contains(&event.event_type.len()));
 
     let spaced = spaced(body);
-    let again = Event::parse(&spaced, 0.7).expect("the same event with blanks in it");
+    let again = Event::parse(&spaced, 0.7).expect("blanks do not change the event");
     assert_eq!(event.content_hash, again.content_hash);
     assert_eq!(
         (&event.id, &event.event_type, event.occurred_at, &event.session_id),
@@ -32,7 +31,7 @@ fuzz_target!(|body: &[u8]| {
     );
 });
 
-/// The same JSON with a blank on both sides of whatever is not in a string and stands alone.
+/// The same JSON with a blank on both sides of each bracket, colon and comma outside of strings.
 fn spaced(body: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(3 * body.len());
     let (mut in_string, mut escaped) = (false, false);

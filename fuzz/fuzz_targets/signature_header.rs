@@ -1,4 +1,4 @@
-//! A signature header's value: taken where it is 64 hex digits, and then read as what it says.
+//! Values of the signature header. The receiver accepts 64 hex digits, and nothing else.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -21,10 +21,10 @@ fuzz_target!(|value: &[u8]| {
 
     match Signature::parse(value) {
         Ok(signature) => {
-            assert!(is_one, "{text:?} is taken");
+            assert!(is_one, "{text:?} is accepted");
             assert_eq!(signature.to_string(), digits);
             assert_eq!(secret().verify(BODY, &signature), digits == sign(BODY));
         }
-        Err(_) => assert!(!is_one, "{text:?} is refused"),
+        Err(_) => assert!(!is_one, "{text:?} is rejected"),
     }
 });

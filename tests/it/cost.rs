@@ -1,4 +1,4 @@
-//! What a record costs ("DynamoDB item sizes and formats"; "Read and write capacity units").
+//! The size of a record ("DynamoDB item sizes and formats"; "Read and write capacity units").
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use emulators::sample_events::{self, Envelope};
@@ -7,21 +7,21 @@ use sonotheia_webhook::timestamp::Timestamp;
 
 use testkit::*;
 
-/// A write unit, in bytes.
+/// The bytes of one write unit.
 const WRITE_UNIT: usize = 1024;
 
 fn size(value: &AttributeValue) -> usize {
     match value {
         AttributeValue::S(text) => text.len(),
         AttributeValue::B(bytes) => bytes.as_ref().len(),
-        // Two digits a byte, and one for the sign and the exponent.
+        // Two digits for each byte, and one byte for the sign and the exponent.
         AttributeValue::N(digits) => digits.len().div_ceil(2) + 1,
         other => panic!("{other:?} in a record"),
     }
 }
 
 #[tokio::test]
-async fn a_record_is_the_body_once_and_less_than_400_bytes_beside_it() {
+async fn a_record_is_the_body_and_less_than_400_other_bytes() {
     for name in event::types::known_types() {
         for envelope in [Envelope::Guide, Envelope::Schema] {
             let receiver = Receiver::start().await;
@@ -37,7 +37,7 @@ async fn a_record_is_the_body_once_and_less_than_400_bytes_beside_it() {
             let beside = bytes - body.len();
             assert!(
                 beside < 400,
-                "{name}: {bytes} bytes, {beside} of them beside the body"
+                "{name}: {bytes} bytes, and {beside} of them are not the body"
             );
             if name == "deepfake.completed" {
                 assert!(bytes <= WRITE_UNIT, "{bytes} bytes are more than one write unit");

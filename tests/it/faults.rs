@@ -1,7 +1,5 @@
-//! DynamoDB down, slow, throttling, and answers lost on the way.
+//! Deliveries while DynamoDB is down, slow or throttling, and while answers get lost.
 
-use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
 
 use aws_smithy_runtime_api::client::http::{
@@ -11,6 +9,7 @@ use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use emulators::SecretsManager;
 use sonotheia_webhook::app::App;
 use sonotheia_webhook::config::{Config, SecretSource};
+use sonotheia_webhook::deadline::SECRETS_MANAGER;
 use sonotheia_webhook::router::router;
 use sonotheia_webhook::telemetry::Telemetry;
 
@@ -20,25 +19,36 @@ fn config() -> Config {
     Config::new(TABLE, SecretSource::Fixed(SECRET.into()))
 }
 
-fn times(n: usize) -> Arc<AtomicUsize> {
-    Arc::new(AtomicUsize::new(n))
+/// A receiver with this fault between it and DynamoDB.
+async fn receiver(faults: Faults) -> Receiver {
+    Receiver::with(config(), None, Some(faults)).await
+}
+
+/// The fault that loses the answer of a call that DynamoDB has made.
+const LOSE_ANSWER: Fault = Fault::CutAfter(Duration::ZERO);
+
+/// The contract's time for an answer.
+#[track_caller]
+fn in_time(begun: Instant) {
+    let taken = begun.elapsed();
+    assert!(taken < Duration::from_millis(4500), "{taken:?}");
 }
 
 #[tokio::test]
-async fn the_sdks_own_retry_of_a_landed_write_is_not_called_a_duplicate() {
+async fn a_write_that_the_sdk_retried_after_a_lost_answer_is_no_duplicate() {
     for lost in 1..=2 {
-        let receiver = Receiver::with(config(), None, Some(Fault::LoseAnswers(times(lost)))).await;
+        let receiver = receiver(LOSE_ANSWER.times(lost)).await;
         let body = deepfake("event-1", "session-1", 0.5).to_string();
         receiver.deliver(&body).await.received(false);
         assert_eq!(receiver.items().await.len(), 1);
-        // The sender's retry is.
+        // The sender's retry is a duplicate.
         receiver.deliver(&body).await.received(true);
     }
 }
 
 #[tokio::test]
-async fn a_write_whose_answers_are_all_lost_is_unavailable_and_then_a_duplicate() {
-    let receiver = Receiver::with(config(), None, Some(Fault::LoseAnswers(times(3)))).await;
+async fn if_all_answers_of_a_write_are_lost_the_delivery_is_unavailable_and_its_retry_is_a_duplicate() {
+    let receiver = receiver(LOSE_ANSWER.times(3)).await;
     let body = deepfake("event-1", "session-1", 0.5).to_string();
     receiver.deliver(&body).await.expect(503, "unavailable");
     assert_eq!(receiver.items().await.len(), 1);
@@ -47,51 +57,43 @@ async fn a_write_whose_answers_are_all_lost_is_unavailable_and_then_a_duplicate(
 }
 
 #[tokio::test]
-async fn throttling_and_failures_are_tried_again_within_the_request() {
+async fn the_request_retries_after_throttling_and_failures() {
     for (status, code) in [
         (400, "ProvisionedThroughputExceededException"),
         (400, "ThrottlingException"),
         (500, "InternalServerError"),
         (503, "ServiceUnavailable"),
     ] {
-        let receiver = Receiver::with(config(), None, Some(Fault::Answer(status, code, times(2)))).await;
+        let receiver = receiver(Fault::Answer(status, code).times(2)).await;
         let body = deepfake("event-1", "session-1", 0.5).to_string();
         receiver.deliver(&body).await.received(false);
     }
 }
 
 #[tokio::test]
-async fn while_dynamodb_fails_throttles_or_is_slow_every_answer_is_unavailable_in_time() {
+async fn while_dynamodb_fails_throttles_or_hangs_every_answer_is_unavailable_and_in_time() {
     let faults = [
-        Fault::Answer(400, "ProvisionedThroughputExceededException", times(usize::MAX)),
-        Fault::Answer(500, "InternalServerError", times(usize::MAX)),
-        Fault::Answer(400, "AccessDeniedException", times(usize::MAX)),
-        Fault::Answer(400, "ResourceNotFoundException", times(usize::MAX)),
+        Fault::Answer(400, "ProvisionedThroughputExceededException"),
+        Fault::Answer(500, "InternalServerError"),
+        Fault::Answer(400, "AccessDeniedException"),
+        Fault::Answer(400, "ResourceNotFoundException"),
         Fault::Hang,
-        Fault::Refuse,
+        Fault::CutBefore,
     ];
     for fault in faults {
-        let receiver = Receiver::with(config(), None, Some(fault)).await;
+        let receiver = receiver(fault.always()).await;
         for body in [deepfake("event-1", "session-1", 0.5).to_string(), "{}".to_owned()] {
             let begun = Instant::now();
             let answer = receiver.deliver(&body).await.expect(503, "unavailable");
             assert!(answer.headers.contains_key("retry-after"));
-            assert!(
-                begun.elapsed() < Duration::from_millis(4500),
-                "{:?}",
-                begun.elapsed()
-            );
+            in_time(begun);
         }
         for path in ["/results", "/results/session-1", "/events/event-1"] {
             let begun = Instant::now();
             receiver.get(path).await.expect(503, "unavailable");
-            assert!(
-                begun.elapsed() < Duration::from_millis(4500),
-                "{:?}",
-                begun.elapsed()
-            );
+            in_time(begun);
         }
-        // Nothing of a forgery depends on DynamoDB, nor does health.
+        // A forgery needs no DynamoDB, and neither does the health check.
         receiver
             .send(post("{}", &[]))
             .await
@@ -101,31 +103,49 @@ async fn while_dynamodb_fails_throttles_or_is_slow_every_answer_is_unavailable_i
 }
 
 #[tokio::test]
-async fn with_both_back_ends_hanging_the_answer_still_leaves_in_time() {
+async fn with_both_back_ends_slow_the_answer_still_leaves_in_time() {
+    // Secrets Manager answers shortly before the limit of an attempt, so that the delivery has a secret and goes on to
+    // DynamoDB, which never answers.
     let manager = SecretsManager::start(loopback().await).unwrap();
-    manager.break_with(Some(emulators::Fault::Hang(Duration::from_secs(20))));
-    let config = Config::new(TABLE, SecretSource::SecretsManager("any".into()));
-    let receiver = Receiver::with(config, Some(&manager), Some(Fault::Hang)).await;
+    let sdk = emulators::sdk_config(manager.endpoint());
+    let client = aws_sdk_secretsmanager::Client::new(&sdk);
+    let create = client.create_secret().name("webhook").secret_string(SECRET);
+    create.send().await.unwrap();
+    let slow = SECRETS_MANAGER.attempt - Duration::from_millis(100);
+    manager.break_with(Some(emulators::Fault::Hang(slow)));
+    let config = Config::new(TABLE, SecretSource::SecretsManager("webhook".into()));
+    let receiver = Receiver::with(config, Some(&manager), Some(Fault::Hang.always())).await;
     let begun = Instant::now();
-    receiver.deliver("{}").await.expect(503, "unavailable");
-    assert!(
-        begun.elapsed() < Duration::from_millis(4500),
-        "{:?}",
-        begun.elapsed()
-    );
+    let body = deepfake("event-1", "session-1", 0.5).to_string();
+    receiver.deliver(body).await.expect(503, "unavailable");
+    in_time(begun);
+    assert!(begun.elapsed() > slow, "the delivery waited for the secret");
+    assert!(receiver.calls() > 0, "the delivery reached DynamoDB");
 }
 
 #[tokio::test]
-async fn a_request_that_dynamodb_does_not_understand_is_a_defect_of_ours() {
-    let fault = Fault::Answer(400, "ValidationException", times(usize::MAX));
-    let receiver = Receiver::with(config(), None, Some(fault)).await;
+async fn while_secrets_manager_hangs_the_answer_leaves_in_time_and_costs_no_call_to_dynamodb() {
+    let manager = SecretsManager::start(loopback().await).unwrap();
+    manager.break_with(Some(emulators::Fault::Hang(Duration::from_secs(20))));
+    let config = Config::new(TABLE, SecretSource::SecretsManager("any".into()));
+    let receiver = Receiver::with(config, Some(&manager), Some(Fault::Hang.always())).await;
+    let begun = Instant::now();
+    receiver.deliver("{}").await.expect(503, "unavailable");
+    in_time(begun);
+    assert_eq!(receiver.calls(), 0);
+}
+
+#[tokio::test]
+async fn a_request_that_dynamodb_calls_invalid_is_a_defect_of_the_receiver() {
+    let fault = Fault::Answer(400, "ValidationException");
+    let receiver = receiver(fault.always()).await;
     let answer = receiver
         .deliver(deepfake("event-1", "s", 0.5).to_string())
         .await
         .expect(500, "internal");
     assert!(
         !answer.body["message"].as_str().unwrap().contains("injected"),
-        "causes are for the log"
+        "the answer must not quote the cause"
     );
 }
 
@@ -134,12 +154,12 @@ struct Panics;
 
 impl HttpConnector for Panics {
     fn call(&self, _: HttpRequest) -> HttpConnectorFuture {
-        panic!("a defect, injected where the network would be")
+        panic!("injected: a defect in the place of the network")
     }
 }
 
 #[tokio::test]
-async fn a_panic_is_a_defect_of_ours_and_still_an_answer() {
+async fn a_panic_is_answered_with_500() {
     let mut receiver = Receiver::start().await;
     let panics = http_client_fn(|_, _| SharedHttpConnector::new(Panics));
     let sdk = emulators::sdk_config("http://127.0.0.1:9")
@@ -152,10 +172,10 @@ async fn a_panic_is_a_defect_of_ours_and_still_an_answer() {
     let answer = receiver.deliver(&body).await.expect(500, "internal");
     assert!(
         !answer.body.to_string().contains("injected"),
-        "causes are for the log"
+        "the answer must not quote the cause"
     );
     assert_eq!(receiver.log.last()["status"], 500);
-    // The process goes on.
+    // The receiver still serves requests.
     receiver
         .send(post(&body, &[]))
         .await

@@ -1,75 +1,60 @@
-//! What parsers disagree about (JSONTestSuite): taken to the byte, or refused, and kept either way.
+//! The cases on which JSON parsers disagree (JSONTestSuite). The receiver accepts or rejects each of them, and stores all
+//! of them byte for byte.
 
 mod cases;
 
-use axum::body::Body;
-use axum::http::Request;
 use cases::{ACCEPTED, REFUSED, UNDECIDED};
-use sha2::{Digest, Sha256};
-use tower::ServiceExt;
 
 use testkit::*;
 
-/// An event that has the case as a member of its data.
+/// An event with the case as a member of its data.
 fn event(id: &str, case: &[u8]) -> Vec<u8> {
     let head = format!(r#"{{"id":"{id}","type":"t","data":{{"v":"#);
     [head.as_bytes(), case, b"}}"].concat()
 }
 
-/// The answer's bytes: what is read back must not have been through a parser on the way here.
+/// The bytes of the answer. A parser could change them.
 async fn read(receiver: &Receiver, id: &str) -> Vec<u8> {
-    let request = Request::get(format!("/events/{id}")).body(Body::empty()).unwrap();
-    let response = receiver.router.clone().oneshot(request).await.unwrap();
-    assert_eq!(response.status(), 200, "{id}");
-    let body = axum::body::to_bytes(response.into_body(), usize::MAX).await;
-    body.unwrap().to_vec()
+    let reply = receiver.get_raw(&format!("/events/{id}")).await;
+    assert_eq!(reply.status, 200, "{id}");
+    reply.body.to_vec()
 }
 
 fn contains(text: &[u8], part: &[u8]) -> bool {
     text.windows(part.len()).any(|window| window == part)
 }
 
-/// Delivers, reads back, compares: the body in the table to the byte, and the data in the answer too.
-async fn taken(receiver: &Receiver, id: &str, case: &[u8]) {
+/// Checks that the receiver accepts the case, stores the body byte for byte, and shows the data byte for byte.
+async fn accepted(receiver: &Receiver, id: &str, case: &[u8]) {
     let body = event(id, case);
     receiver.deliver(&body).await.received(false);
     receiver.deliver(&body).await.received(true);
-    assert_eq!(body_in_table(receiver, id).await, body, "{id}");
+    assert_eq!(receiver.stored_body(id).await.as_ref(), Some(&body), "{id}");
     let data = [br#""data":{"v":"#.as_slice(), case, b"}"].concat();
     let answer = read(receiver, id).await;
     assert!(contains(&answer, &data), "{id}: {}", answer.escape_ascii());
 }
 
-/// Delivers; the body is refused, and kept to the byte.
-async fn refused(receiver: &Receiver, name: &str, body: &[u8]) {
+/// Checks that the receiver rejects the body, and stores it byte for byte.
+async fn rejected(receiver: &Receiver, name: &str, body: &[u8]) {
     let answer = receiver.deliver(body).await;
     assert_eq!(answer.status, 400, "{name}: {answer:?}");
     assert_eq!(answer.body["code"], "invalid_event", "{name}: {answer:?}");
-    let digest = Sha256::digest(body);
-    let digits: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-    let key = format!("rejected:sha256:{digits}");
-    assert_eq!(body_in_table(receiver, &key).await, body, "{name}");
-}
-
-async fn body_in_table(receiver: &Receiver, id: &str) -> Vec<u8> {
-    let record = receiver.app.store.get(id).await.unwrap();
-    record
-        .unwrap_or_else(|| panic!("{id} is not stored"))
-        .body
-        .unwrap()
+    let stored = receiver.stored_body(&rejected_key(body)).await;
+    assert_eq!(stored.as_deref(), Some(body), "{name}");
 }
 
 #[tokio::test]
-async fn what_every_parser_has_to_accept_is_read_back_to_the_byte() {
+async fn json_that_every_parser_must_accept_is_read_back_byte_for_byte() {
     let receiver = Receiver::start().await;
     assert_eq!(ACCEPTED.len(), 95);
     for (name, case) in ACCEPTED {
-        taken(&receiver, name, case).await;
+        accepted(&receiver, name, case).await;
     }
 }
 
 #[tokio::test]
-async fn what_every_parser_has_to_refuse_is_refused_in_data_and_alone() {
+async fn text_that_every_parser_must_refuse_is_rejected_as_data_and_as_a_body() {
     let receiver = Receiver::start().await;
     assert_eq!(REFUSED.len(), 186);
     let unclosed = b"[".repeat(100_000);
@@ -79,36 +64,36 @@ async fn what_every_parser_has_to_refuse_is_refused_in_data_and_alone() {
         ("n_structure_open_array_object", &*unclosed_objects),
     ];
     for (name, case) in REFUSED.iter().copied().chain(long) {
-        refused(&receiver, name, &event(name, case)).await;
-        refused(&receiver, name, case).await;
+        rejected(&receiver, name, &event(name, case)).await;
+        rejected(&receiver, name, case).await;
     }
 }
 
 #[tokio::test]
-async fn numbers_of_any_size_are_taken_and_what_readers_would_garble_is_refused() {
+async fn numbers_of_any_size_are_accepted_and_text_that_readers_see_differently_is_rejected() {
     let receiver = Receiver::start().await;
     assert_eq!(UNDECIDED.len(), 34);
     let nested = [b"[".repeat(500), b"]".repeat(500)].concat();
     let long = [("i_structure_500_nested_arrays", &*nested)];
     for (name, case) in UNDECIDED.iter().copied().chain(long) {
-        // Numbers are kept as text, so none is too large. Half surrogate pairs, bytes that are not
-        // UTF-8, byte order marks and deep nesting are read differently by different readers.
+        // The receiver keeps numbers as text, so no number is too large. Readers disagree about half surrogate pairs,
+        // bytes that are not UTF-8, byte order marks and deep nesting.
         if name.starts_with("i_number") {
-            taken(&receiver, name, case).await;
+            accepted(&receiver, name, case).await;
         } else {
-            refused(&receiver, name, &event(name, case)).await;
+            rejected(&receiver, name, &event(name, case)).await;
         }
     }
 }
 
 #[tokio::test]
-async fn nesting_is_taken_to_128_levels_and_refused_beyond() {
+async fn nesting_is_accepted_up_to_128_levels() {
     let receiver = Receiver::start().await;
     // `data` itself is the first level.
     let nested = |levels: usize| [b"[".repeat(levels - 1), b"]".repeat(levels - 1)].concat();
-    taken(&receiver, "deep", &nested(128)).await;
-    refused(&receiver, "too deep", &event("too-deep", &nested(129))).await;
-    // What is not compared is not followed down, and is kept however deep it is.
+    accepted(&receiver, "deep", &nested(128)).await;
+    rejected(&receiver, "too deep", &event("too-deep", &nested(129))).await;
+    // The receiver never compares `metadata`, so it stores `metadata` of any depth.
     let metadata = [
         br#"{"id":"metadata","type":"t","data":{},"metadata":{"v":"#.as_slice(),
         &nested(100_000),
@@ -116,11 +101,11 @@ async fn nesting_is_taken_to_128_levels_and_refused_beyond() {
     ]
     .concat();
     receiver.deliver(&metadata).await.received(false);
-    assert_eq!(body_in_table(&receiver, "metadata").await, metadata);
+    assert_eq!(receiver.stored_body("metadata").await, Some(metadata));
 }
 
 #[tokio::test]
-async fn a_number_that_differs_in_its_last_digit_is_another_event() {
+async fn a_number_with_another_last_digit_is_a_conflict() {
     let receiver = Receiver::start().await;
     for (id, one, same, other) in [
         (
@@ -140,11 +125,11 @@ async fn a_number_that_differs_in_its_last_digit_is_another_event() {
             .deliver(event(id, other.as_bytes()))
             .await
             .expect(409, "event_conflict");
-        taken_as(&receiver, id, one).await;
+        is_shown(&receiver, id, one).await;
     }
 }
 
-async fn taken_as(receiver: &Receiver, id: &str, number: &str) {
+async fn is_shown(receiver: &Receiver, id: &str, number: &str) {
     let data = format!(r#""data":{{"v":{number}}}"#);
     assert!(contains(&read(receiver, id).await, data.as_bytes()), "{id}");
 }

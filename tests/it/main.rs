@@ -1,8 +1,5 @@
-//! The real router on real emulators. One binary; a module a promise.
-#![expect(
-    clippy::unwrap_used,
-    reason = "a test that can't go on should stop where it stands"
-)]
+//! The production router and the function's binary on emulators. Each module tests one part of the contract.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on stops here")]
 
 mod body_rules;
 mod configuration;

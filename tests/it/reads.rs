@@ -299,7 +299,7 @@ async fn a_record_is_readable_right_after_its_answer_whatever_replica_is_asked()
         }
     });
     let config = Config::new(TABLE, SecretSource::Fixed(SECRET.into()));
-    let receiver = Receiver::with(config, None, Some(lagging)).await;
+    let receiver = Receiver::with(config, None, Some(lagging.always())).await;
     let event = deepfake("event-1", "session-1", 0.5).to_string();
     receiver.deliver(event).await.received(false);
     assert_eq!(receiver.get("/events/event-1").await.status, 200);

@@ -30,7 +30,7 @@ async fn one_call_asks_for_few_records_even_if_the_first_records_of_the_session_
         answer
     });
     let config = Config::new(TABLE, SecretSource::Fixed(SECRET.into()));
-    let receiver = Receiver::with(config, None, Some(watch)).await;
+    let receiver = Receiver::with(config, None, Some(watch.always())).await;
     let large = "p".repeat(200_000);
     for i in 0..40 {
         let pad = if i < 10 { "" } else { &large };

@@ -221,7 +221,7 @@ async fn keys_that_dynamodb_leaves_unprocessed_are_asked_for_again() {
         (status, nothing.to_string())
     });
     let config = Config::new(TABLE, SecretSource::Fixed(SECRET.into()));
-    let receiver = Receiver::with(config, None, Some(fault)).await;
+    let receiver = Receiver::with(config, None, Some(fault.always())).await;
     receiver
         .deliver(deepfake("event-1", "session-1", 0.5).to_string())
         .await

@@ -47,7 +47,8 @@ impl Rotation {
 
     /// A cold cache, and that between it and Secrets Manager.
     async fn behind(mut self, fault: testkit::Fault) -> Self {
-        self.secrets = cold_cache(&testkit::Proxy::start(self.manager.endpoint(), fault).await);
+        let proxy = testkit::Proxy::start(self.manager.endpoint(), fault.always()).await;
+        self.secrets = cold_cache(proxy.endpoint());
         self
     }
 

@@ -22,7 +22,7 @@ async fn a_dynamodb_that_does_not_return_the_old_item_still_dedupes() {
         (status, answer.to_string())
     });
     let config = Config::new(TABLE, SecretSource::Fixed(SECRET.into()));
-    let receiver = Receiver::with(config, None, Some(fault)).await;
+    let receiver = Receiver::with(config, None, Some(fault.always())).await;
     let event = deepfake("event-1", "session-1", 0.5).to_string();
     receiver.deliver(&event).await.received(false);
     receiver.deliver(&event).await.received(true);
@@ -57,7 +57,7 @@ async fn without_the_old_item_the_receiver_still_recognises_its_own_write() {
         (status, without_item(answer))
     });
     let config = Config::new(TABLE, SecretSource::Fixed(SECRET.into()));
-    let receiver = Receiver::with(config, None, Some(fault)).await;
+    let receiver = Receiver::with(config, None, Some(fault.always())).await;
     let event = deepfake("event-1", "session-1", 0.5).to_string();
     receiver.deliver(&event).await.received(false);
     assert!(!LOST.load(Ordering::SeqCst), "the fault happened");
@@ -74,7 +74,7 @@ async fn without_the_old_item_a_record_that_vanished_is_a_matter_for_a_retry() {
         (status, without_item(answer))
     });
     let config = Config::new(TABLE, SecretSource::Fixed(SECRET.into()));
-    let receiver = Receiver::with(config, None, Some(fault)).await;
+    let receiver = Receiver::with(config, None, Some(fault.always())).await;
     let event = deepfake("event-1", "session-1", 0.5).to_string();
     receiver.deliver(&event).await.received(false);
     let answer = receiver.deliver(&event).await.expect(503, "unavailable");

@@ -1,8 +1,5 @@
 //! The log line of an invocation, which is its metrics too (contract, section 7).
 
-use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
-
 use serde_json::{Value, json};
 use sonotheia_webhook::config::{Config, SecretSource};
 
@@ -131,9 +128,9 @@ async fn each_outcome_has_its_name_and_its_metric() {
 
 #[tokio::test]
 async fn an_unavailable_delivery_is_counted_with_what_is_known_of_it() {
-    let fault = Fault::Answer(500, "InternalServerError", Arc::new(AtomicUsize::new(usize::MAX)));
+    let fault = Fault::Answer(500, "InternalServerError");
     let config = Config::new(TABLE, SecretSource::Fixed(SECRET.into()));
-    let receiver = Receiver::with(config, None, Some(fault)).await;
+    let receiver = Receiver::with(config, None, Some(fault.always())).await;
     receiver
         .deliver(deepfake("event-1", "s", 0.5).to_string())
         .await
@@ -207,7 +204,7 @@ async fn forged_headers_are_cut_and_escaped_and_stay_one_line() {
 async fn an_answer_of_dynamodb_that_cannot_be_read_puts_no_body_into_the_log() {
     let garble = Fault::Rewrite(|_, (status, body)| (status, body.replace('}', "!")));
     let config = Config::new(TABLE, SecretSource::Fixed(SECRET.into()));
-    let receiver = Receiver::with(config, None, Some(garble)).await;
+    let receiver = Receiver::with(config, None, Some(garble.always())).await;
     let _logged = tracing::subscriber::set_default(receiver.app.telemetry.subscriber(emulators::ERRORS_ONLY));
     let mut event = deepfake("event-1", "session-1", 0.5);
     event["data"]["note"] = json!("private words");
@@ -231,21 +228,23 @@ async fn an_answer_of_dynamodb_that_cannot_be_read_puts_no_body_into_the_log() {
 
 #[tokio::test]
 async fn the_log_says_what_went_wrong_with_a_call_to_aws() {
-    let always = || Arc::new(AtomicUsize::new(usize::MAX));
     for (fault, causes) in [
         (Fault::Hang, vec!["PutItem", "the call timed out"]),
-        (Fault::Refuse, vec!["PutItem", "the server closed the connection"]),
         (
-            Fault::Answer(400, "AccessDeniedException", always()),
+            Fault::CutBefore,
+            vec!["PutItem", "the server closed the connection"],
+        ),
+        (
+            Fault::Answer(400, "AccessDeniedException"),
             vec!["AccessDeniedException", "HTTP status 400"],
         ),
         (
-            Fault::Answer(400, "ProvisionedThroughputExceededException", always()),
+            Fault::Answer(400, "ProvisionedThroughputExceededException"),
             vec!["ProvisionedThroughputExceededException", "HTTP status 400"],
         ),
     ] {
         let config = Config::new(TABLE, SecretSource::Fixed(SECRET.into()));
-        let receiver = Receiver::with(config, None, Some(fault)).await;
+        let receiver = Receiver::with(config, None, Some(fault.always())).await;
         let _logged =
             tracing::subscriber::set_default(receiver.app.telemetry.subscriber(emulators::ERRORS_ONLY));
         let event = deepfake("event-1", "session-1", 0.5).to_string();

@@ -1,134 +1,113 @@
-//! Environments of the function: the release binary as a process each, started as Lambda does it.
+//! Environments of the function: each is the release binary as a process under a Runtime API.
 
 use std::io::{self, BufRead, BufReader};
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::path::PathBuf;
+use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::Value;
+use sonotheia_webhook::cause::Causes;
+use testkit::runtime_api::InvokeError;
+use testkit::{Function, Memory, RuntimeApi, memory};
 
-use crate::runtime_api::{Gone, RuntimeApi};
+use crate::lock;
 
-/// How long a process may take until it asks for its first event.
+/// The longest time from the start of a process until it asks for its first invocation.
 const START: Duration = Duration::from_secs(20);
-/// How long an answer may take: more than the 5 s after which Lambda ends the function.
+/// The longest time for an answer. It is longer than the 5 s after which Lambda ends an invocation.
 const ANSWER: Duration = Duration::from_secs(6);
 
-/// What all environments of a run have in common.
-pub struct Function {
-    pub binary: std::path::PathBuf,
+/// The parts that all environments of a run share.
+pub struct Setup {
+    /// The function's binary.
+    pub binary: PathBuf,
+    /// The receiver's variables.
     pub variables: Vec<(&'static str, String)>,
-    /// What must never be in a log: the secret, and a mark that is in every body.
-    pub unspeakable: Vec<String>,
-    pub log: Log,
-    /// Those that run.
-    pub processes: Mutex<Vec<u32>>,
+    /// Texts that no log may have: the secrets, and the mark that every body has.
+    pub private: Vec<String>,
+    log: Log,
+    /// The ids of the processes that run.
+    processes: Mutex<Vec<u32>>,
 }
 
-/// What was seen of the logs.
+/// The number of log lines, and of those with private texts.
 #[derive(Default)]
-pub struct Log {
-    pub lines: AtomicU64,
-    pub leaks: AtomicU64,
+struct Log {
+    lines: AtomicU64,
+    leaks: AtomicU64,
 }
 
-/// One environment. Its process is ended when it is dropped.
+/// One environment. Dropping this value kills its process.
 pub struct Environment {
-    function: Arc<Function>,
-    /// A Runtime API for each process: what a killed one had asked for must not reach the next.
-    process: Option<(Child, RuntimeApi)>,
+    setup: Arc<Setup>,
+    /// Each process has a Runtime API of its own, since a killed process may have asked for an invocation.
+    process: Option<(Function, RuntimeApi)>,
     invocations: u64,
-    name: usize,
+    number: usize,
 }
 
-/// How an invocation ended.
+/// The end of an invocation.
 pub enum Invoked {
-    /// With an answer.
+    /// The function answered.
     Answered(Answer),
-    /// The process was killed before there was one.
+    /// The process was killed before it answered.
     Killed,
 }
 
 /// The function's answer.
 pub struct Answer {
+    /// The status.
     pub status: u16,
+    /// The body.
     pub body: String,
 }
 
 impl Environment {
-    pub fn new(function: Arc<Function>, name: usize) -> Self {
+    /// An environment that starts its process at the first invocation.
+    pub fn new(setup: Arc<Setup>, number: usize) -> Self {
         Self {
-            function,
+            setup,
             process: None,
             invocations: 0,
-            name,
+            number,
         }
     }
 
-    /// Has the function answer an event. `kill_after` is when to kill its process, counted from when
-    /// it has the event; an answer that comes before is an answer.
+    /// Invokes the function, and kills its process `kill_after` the start of the invocation. An answer that comes before
+    /// counts.
     ///
     /// # Errors
-    /// What a function must never do: not start, not answer, or say that it failed.
+    /// The function does not start, does not answer, or reports an error.
     pub async fn invoke(&mut self, payload: String, kill_after: Option<Duration>) -> Result<Invoked, String> {
-        if self.process.is_none() {
-            let api = RuntimeApi::start().await.map_err(|error| error.to_string())?;
-            let child = self.spawn(&api).map_err(|error| error.to_string())?;
-            self.process = Some((child, api));
-        }
-        let Some((_, api)) = &mut self.process else {
-            return Err("there is no process".to_owned());
-        };
         self.invocations += 1;
-        let id = format!("{:08}-0000-4000-8000-{:012}", self.name, self.invocations);
-        let answer = match api.invoke(id, payload, START).await {
-            Ok(answer) => answer,
-            Err(Gone) => return Err("the function did not ask for an event".to_owned()),
+        let id = format!("{:08}-0000-4000-8000-{:012}", self.number, self.invocations);
+        let answered = self.answer(&id, payload, kill_after.unwrap_or(ANSWER)).await;
+        if kill_after.is_some() {
+            self.kill();
+        }
+        match answered {
+            Ok(reply) => Answer::read(&reply).map(Invoked::Answered),
+            Err(InvokeError::NoAnswer(_)) if kill_after.is_some() => Ok(Invoked::Killed),
+            Err(error) => Err(Causes(&error).to_string()),
+        }
+    }
+
+    async fn answer(&mut self, id: &str, payload: String, patience: Duration) -> Result<Value, InvokeError> {
+        let (_, api) = match &mut self.process {
+            Some(process) => process,
+            none => none.insert(self.setup.start().map_err(InvokeError::Start)?),
         };
-        let answer = tokio::time::timeout(kill_after.unwrap_or(ANSWER), answer).await;
-        match (answer, kill_after) {
-            (Ok(Ok(Ok(answer))), _) => {
-                let answer = Answer::read(&answer);
-                if kill_after.is_some() {
-                    self.kill();
-                }
-                answer.map(Invoked::Answered)
-            }
-            (Ok(Ok(Err(why))), _) => Err(format!("the function failed: {why}")),
-            (_, Some(_)) => {
-                self.kill();
-                Ok(Invoked::Killed)
-            }
-            (Ok(Err(_)), None) => Err("the function ended by itself".to_owned()),
-            (Err(_), None) => Err(format!("the function did not answer in {ANSWER:?}")),
-        }
+        let invocation = api.invoke(id, payload, START).await?;
+        Ok(invocation.answer(patience).await?.reply)
     }
 
-    /// `SIGKILL`: no time to finish anything.
+    /// Kills the process with SIGKILL, so that it can finish nothing.
     fn kill(&mut self) {
-        if let Some((mut child, _)) = self.process.take() {
-            self.function.processes().retain(|process| *process != child.id());
-            let _ = child.kill();
-            let _ = child.wait();
+        if let Some((function, _)) = self.process.take() {
+            lock(&self.setup.processes).retain(|process| *process != function.id());
         }
-    }
-
-    fn spawn(&self, api: &RuntimeApi) -> io::Result<Child> {
-        let mut child = Command::new(&self.function.binary)
-            .env_clear()
-            .envs(self.function.variables.iter().map(|(name, value)| (*name, value)))
-            .env("AWS_LAMBDA_RUNTIME_API", &api.address)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn()?;
-        self.function.processes().push(child.id());
-        if let Some(log) = child.stdout.take() {
-            let function = self.function.clone();
-            std::thread::spawn(move || function.read(log));
-        }
-        Ok(child)
     }
 }
 
@@ -138,63 +117,67 @@ impl Drop for Environment {
     }
 }
 
-impl Function {
-    fn processes(&self) -> MutexGuard<'_, Vec<u32>> {
-        self.processes.lock().unwrap_or_else(PoisonError::into_inner)
+impl Setup {
+    /// The parts for environments of this binary.
+    pub fn new(binary: PathBuf, variables: Vec<(&'static str, String)>, private: Vec<String>) -> Arc<Self> {
+        Arc::new(Self {
+            binary,
+            variables,
+            private,
+            log: Log::default(),
+            processes: Mutex::default(),
+        })
     }
 
-    /// The resident memory of the largest process, in KiB.
+    /// The resident memory of the largest process, in bytes.
     pub fn memory(&self) -> Option<u64> {
-        self.processes()
-            .iter()
-            .filter_map(|process| memory(*process))
-            .max()
+        let processes = lock(&self.processes).clone();
+        let resident = |process: &u32| memory(*process, Memory::Resident);
+        processes.iter().filter_map(resident).max()
+    }
+
+    /// The number of log lines so far.
+    pub fn log_lines(&self) -> u64 {
+        self.log.lines.load(Ordering::Relaxed)
+    }
+
+    /// The number of log lines with private texts so far.
+    pub fn leaks(&self) -> u64 {
+        self.log.leaks.load(Ordering::Relaxed)
+    }
+
+    fn start(self: &Arc<Self>) -> io::Result<(Function, RuntimeApi)> {
+        let api = RuntimeApi::start()?;
+        let variables = self.variables.iter().map(|(name, value)| (*name, &**value));
+        let mut function = Function::start(&mut Command::new(&self.binary), &api, variables)?;
+        lock(&self.processes).push(function.id());
+        if let Some(log) = function.log() {
+            let setup = self.clone();
+            std::thread::spawn(move || setup.read(log));
+        }
+        Ok((function, api))
     }
 
     fn read(&self, log: impl io::Read) {
         for line in BufReader::new(log).lines().map_while(Result::ok) {
             self.log.lines.fetch_add(1, Ordering::Relaxed);
-            if self.unspeakable.iter().any(|word| line.contains(word)) {
+            if self.private.iter().any(|text| line.contains(text)) {
                 self.log.leaks.fetch_add(1, Ordering::Relaxed);
-                eprintln!("in the log: {line}");
+                eprintln!("a log line has a private text: {line}");
             }
         }
     }
 }
 
 impl Answer {
-    fn read(answer: &Value) -> Result<Self, String> {
-        let status = answer["statusCode"].as_u64().and_then(|n| u16::try_from(n).ok());
-        match (status, answer["body"].as_str()) {
+    fn read(reply: &Value) -> Result<Self, String> {
+        let status = reply["statusCode"].as_u64().and_then(|n| u16::try_from(n).ok());
+        match (status, reply["body"].as_str()) {
             (Some(status), Some(body)) => Ok(Self {
                 status,
                 body: body.to_owned(),
             }),
-            _ => Err(format!("this is no answer for a gateway: {answer}")),
+            _ => Err(format!("API Gateway cannot read this answer: {reply}")),
         }
     }
-}
-
-/// Lambda's environment variables ("Defined runtime environment variables"), but for the Runtime API's.
-pub fn lambda_variables() -> Vec<(&'static str, String)> {
-    let (key_id, key) = emulators::CREDENTIALS;
-    [
-        ("AWS_LAMBDA_FUNCTION_NAME", "receiver"),
-        ("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST"),
-        ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "256"),
-        ("AWS_LAMBDA_INITIALIZATION_TYPE", "on-demand"),
-        ("AWS_LAMBDA_HTTP_IGNORE_STAGE_IN_PATH", "true"),
-        ("AWS_REGION", emulators::REGION),
-        ("AWS_ACCESS_KEY_ID", key_id),
-        ("AWS_SECRET_ACCESS_KEY", key),
-    ]
-    .map(|(name, value)| (name, value.to_owned()))
-    .to_vec()
-}
-
-/// A process's resident memory in KiB.
-pub fn memory(process: u32) -> Option<u64> {
-    let status = std::fs::read_to_string(Path::new("/proc").join(process.to_string()).join("status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    line.trim().strip_suffix("kB")?.trim().parse().ok()
 }

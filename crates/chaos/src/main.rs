@@ -1,23 +1,23 @@
-//! The release binary under faults and under load: Lambda's Runtime API, the embedded DynamoDB behind a
-//! proxy that breaks it, and a sender that does what the real one may do, all in this program.
+//! Runs the release binary under faults and under load, and checks the contract's invariants.
 //!
-//! `cargo chaos faults --help` and `cargo chaos overload --help` say how much of it there can be.
+//! This program is everything around the function: Lambda's Runtime API, the embedded DynamoDB behind a proxy that breaks
+//! requests, the embedded Secrets Manager, and a sender that does all that Sonotheia may do.
 
 mod back_ends;
+mod breakage;
 mod environment;
 mod faults;
 mod overload;
 mod plan;
-mod proxy;
 mod report;
-mod runtime_api;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use clap::{Parser, Subcommand};
 
-/// Break everything around the release binary, or ask too much of it, and look what it did
+/// Run the release binary under faults or under load, and check the contract's invariants
 #[derive(Parser)]
 #[command(name = "cargo chaos")]
 struct Arguments {
@@ -39,17 +39,17 @@ async fn main() -> ExitCode {
     let arguments = Arguments::parse();
     if !arguments.binary.is_file() {
         eprintln!(
-            "{} is not there; build it with `cargo build --release --bin sonotheia-webhook`, \
-             or name another one with --binary",
+            "there is no function at {}; build it with `cargo build --release --bin sonotheia-webhook`, or name \
+             another binary with --binary",
             arguments.binary.display()
         );
         return ExitCode::from(2);
     }
-    let ran = match arguments.command {
+    let result = match arguments.command {
         Command::Faults(faults) => faults.run(arguments.binary).await,
         Command::Overload(overload) => overload.run(arguments.binary).await,
     };
-    match ran {
+    match result {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
@@ -57,4 +57,9 @@ async fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Locks a mutex. A panic elsewhere ends the run with its own message, so poison says nothing new.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

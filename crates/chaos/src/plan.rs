@@ -1,4 +1,4 @@
-//! What is sent: all of it follows from the seed.
+//! The deliveries. All of them follow from the seed.
 
 use std::fmt::Write;
 
@@ -11,23 +11,26 @@ use sonotheia_webhook::event::types::known_types;
 use sonotheia_webhook::signature::{EmptySecret, Secret};
 use sonotheia_webhook::timestamp::Timestamp;
 
-/// A mark in every body. It must never be seen in a log.
+/// A mark in every body. No log may have it.
 pub const MARK: &str = "never-in-a-log";
 
-/// A generator for the n-th of something.
+/// The generator for the `n`-th of a series of values.
 pub fn rng(seed: u64, n: u64) -> Rng {
     Rng::with_seed(seed ^ n.wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15))
 }
 
-/// An event: its id, its body, and the text of its data.
+/// An event.
 pub struct Event {
+    /// The event id.
     pub id: String,
+    /// The body of its delivery.
     pub body: String,
+    /// The text of its `data`.
     pub data: String,
 }
 
 impl Event {
-    /// An event of a random type, envelope and size, with members that a parser might garble.
+    /// An event with a random type, envelope and size, and with members that some parsers change.
     pub fn new(id: String, rng: &mut Rng, now: Timestamp) -> Self {
         let types: Vec<_> = known_types().collect();
         let event_type = types[rng.usize(0..types.len())];
@@ -55,7 +58,7 @@ impl Event {
     }
 }
 
-/// A JSON value, spelled as few programs would.
+/// A JSON value in an unusual spelling.
 fn value(rng: &mut Rng, depth: u32, out: &mut String) {
     const SCALARS: [&str; 12] = [
         "null",
@@ -83,7 +86,7 @@ fn value(rng: &mut Rng, depth: u32, out: &mut String) {
         1 if depth > 0 => {
             out.push('{');
             for i in 0..rng.u32(0..4) {
-                // The same name twice at times: kept as it is.
+                // A name can come twice. The receiver has to keep both.
                 let _ = write!(out, r#"{}"k{}" : "#, if i == 0 { "" } else { "," }, rng.u32(0..3));
                 value(rng, depth - 1, out);
             }
@@ -93,18 +96,22 @@ fn value(rng: &mut Rng, depth: u32, out: &mut String) {
     }
 }
 
-/// How a forgery is made.
+/// A kind of forgery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Forgery {
     NoSignature,
+    /// The right signature with one wrong bit.
     FlippedBit,
     AnotherSecret,
+    /// The signature of another body.
     AnotherBody,
+    /// The right signature and another one.
     TwoSignatures,
     NotHex,
 }
 
 impl Forgery {
+    /// All kinds.
     pub const ALL: [Self; 6] = [
         Self::NoSignature,
         Self::FlippedBit,
@@ -114,8 +121,7 @@ impl Forgery {
         Self::NotHex,
     ];
 
-    /// The signature headers of a forged body, made by somebody who may have seen `genuine` bodies and
-    /// their signatures, and does not have the secret. (One has `FlippedBit` start from the right one.)
+    /// The signature headers of a forged `body`. The forger has seen the body `genuine` with its signature.
     pub fn signatures(self, secret: &str, body: &str, genuine: &str, rng: &mut Rng) -> Vec<String> {
         match self {
             Self::NoSignature => vec![],
@@ -134,13 +140,13 @@ impl Forgery {
     }
 }
 
-/// A signature's hex digits.
+/// The hex digits of a signature.
 pub fn sign(secret: &str, body: &str) -> String {
     let signed = Secret::new(secret).map(|secret| secret.sign(body.as_bytes()).to_string());
     signed.unwrap_or_else(|EmptySecret| String::new())
 }
 
-/// The event of a REST API for a delivery. Bodies come as text or in base64, as the API is set up.
+/// The event of a REST API for a delivery. An API sends bodies as text or in base64, by its settings.
 pub fn rest(body: &str, signatures: &[String], base64: bool) -> String {
     let mut multi = json!({"content-type": ["application/json"], "user-agent": ["Sonotheia-Webhook/1.0"]});
     let mut single = json!({"content-type": "application/json", "user-agent": "Sonotheia-Webhook/1.0"});

@@ -1,23 +1,28 @@
-//! Tables, and what must not have happened.
+//! Tables, and violations of the contract.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
-/// Names and counts under a heading.
+use crate::lock;
+
+/// Names and values under a heading.
 pub struct Table {
     heading: &'static str,
     rows: Vec<(String, String)>,
 }
 
 impl Table {
+    /// A table without rows.
     pub fn new(heading: &'static str) -> Self {
         let rows = Vec::new();
         Self { heading, rows }
     }
 
+    /// Adds a row.
     pub fn row(&mut self, name: &str, value: impl ToString) {
         self.rows.push((name.to_owned(), value.to_string()));
     }
 
+    /// Prints the table.
     pub fn print(&self) {
         println!("\n{}", self.heading);
         for (name, value) in &self.rows {
@@ -26,28 +31,33 @@ impl Table {
     }
 }
 
-/// What must not happen, as it was seen.
+/// The violations of the contract that the run has found.
 #[derive(Default)]
 pub struct Violations(Mutex<Vec<String>>);
 
 impl Violations {
+    /// The number of violations after which a run ends early.
+    const TOO_MANY: usize = 50;
+    /// The number of violations that the report shows.
+    const SHOWN: usize = 20;
+    /// The most characters of a violation that the report shows.
+    const WIDTH: usize = 500;
+
+    /// Adds a violation.
     pub fn note(&self, violation: String) {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(violation);
+        lock(&self.0).push(violation);
     }
 
-    /// Whether it is of no use to go on.
+    /// Whether the run should end early.
     pub fn too_many(&self) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).len() > 50
+        lock(&self.0).len() > Self::TOO_MANY
     }
 
-    /// Prints them, and says whether there are none.
+    /// Prints the violations, and returns true if there are none.
     pub fn print(&self) -> bool {
-        let violations = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        for violation in violations.iter().take(20) {
-            let short: String = violation.chars().take(500).collect();
+        let violations = lock(&self.0);
+        for violation in violations.iter().take(Self::SHOWN) {
+            let short: String = violation.chars().take(Self::WIDTH).collect();
             println!("VIOLATION: {short}");
         }
         println!("\n{} violations", violations.len());

@@ -1,12 +1,11 @@
-//! Does the time of the signature check tell how much of a signature is right? Measured after Reparaz,
-//! Balasch and Verbauwhede, "Dude, is my code constant time?": two classes of input, timed in random
-//! order, their means compared by Welch's t-test, once with all samples and once each with the slowest
-//! cut off at several marks.
+//! Measures whether the time of the signature check depends on the signature. The method is of Reparaz, Balasch and
+//! Verbauwhede, "Dude, is my code constant time?": two classes of input in random order, and Welch's t-test of their
+//! times, once with all samples and once for each of several cuts of the slowest samples.
 //!
-//! The same is done to a comparison that stops at the first difference. Were that one not found out,
-//! the measurement would be worth nothing.
+//! The example measures a comparison that stops at the first difference, too. If it does not find that leak, the
+//! measurement says nothing.
 //!
-//! `cargo run --profile light --example constant_time` wants a machine that is otherwise idle.
+//! `cargo run --profile light --package measure --example constant_time` needs a machine without other load.
 
 use std::hint::black_box;
 use std::process::ExitCode;
@@ -16,10 +15,13 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use sonotheia_webhook::signature::{Secret, Signature};
 
+/// The number of samples.
 const SAMPLES: usize = 1_000_000;
-/// Checks in a sample, so that the clock's own grain counts for less.
+/// The samples before the counted ones. They warm the processor and its caches.
+const WARM: usize = 10_000;
+/// The checks in a sample. With several checks, the resolution of the clock matters less.
 const REPEATS: u32 = 4;
-/// The authors' bound: beyond it, the classes can be told apart.
+/// The authors' bound. Above it, the two classes have different times.
 const BOUND: f64 = 4.5;
 
 const KEY: &[u8] = b"a secret of the usual length, as 64 hex digits would be: 0123456";
@@ -30,16 +32,13 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     };
     let right = right_signature();
-    // One is wrong from its first byte on, the other only in its last.
+    // One signature differs in its first byte, the other one in its last byte.
     let mut early = right;
     early[0] ^= 1;
     let mut late = right;
     late[31] ^= 1;
 
-    let parse = |bytes: [u8; 32]| {
-        let digits: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-        Signature::parse(digits.as_bytes())
-    };
+    let parse = |bytes: [u8; 32]| Signature::parse(hex::encode(bytes).as_bytes());
     let (Ok(early_signature), Ok(late_signature)) = (parse(early), parse(late)) else {
         return ExitCode::FAILURE;
     };
@@ -54,17 +53,19 @@ fn main() -> ExitCode {
             .all(|(a, b)| black_box(a) == black_box(b))
     });
 
-    println!("{SAMPLES} samples of {REPEATS} checks for each; |t| up to {BOUND} tells nothing apart");
+    println!("{SAMPLES} samples of {REPEATS} checks for each; up to |t| = {BOUND} there is no difference");
     println!("  signature::Secret::verify                  |t| = {ours:.2}");
     println!("  a comparison that stops at a difference    |t| = {leaky:.2}");
     match (ours <= BOUND, leaky > BOUND) {
         (true, true) => ExitCode::SUCCESS,
         (false, _) => {
-            println!("the time of the check depends on the signature, or the machine was busy: run it again");
+            println!(
+                "the time of the check depends on the signature, or the machine had other load; run it again"
+            );
             ExitCode::FAILURE
         }
         (true, false) => {
-            println!("the leak that was put there was not found: this run tells nothing");
+            println!("the measurement did not find the known leak, so this run says nothing; run it again");
             ExitCode::FAILURE
         }
     }
@@ -76,22 +77,21 @@ fn right_signature() -> [u8; 32] {
         .unwrap_or_default()
 }
 
-/// The largest |t| over all the cuts.
+/// The largest |t| of all cuts.
 fn measure<T: Copy>(early: T, late: T, check: impl Fn(&T) -> bool) -> f64 {
     let mut rng = fastrand::Rng::with_seed(1);
     let inputs = [early, late];
     let mut times: [Vec<f64>; 2] = Default::default();
-    for sample in 0..SAMPLES + 10_000 {
+    for sample in 0..SAMPLES + WARM {
         let class = usize::from(rng.bool());
-        // The same place in memory for both.
+        // Both classes use the same place in memory.
         let input = black_box(inputs[class]);
         let begun = Instant::now();
         for _ in 0..REPEATS {
             black_box(check(black_box(&input)));
         }
         let time = begun.elapsed().as_nanos() as f64;
-        // The first ones warm the machine up.
-        if sample >= 10_000 {
+        if sample >= WARM {
             times[class].push(time);
         }
     }
@@ -113,7 +113,7 @@ fn measure<T: Copy>(early: T, late: T, check: impl Fn(&T) -> bool) -> f64 {
         .fold(0.0, f64::max)
 }
 
-/// Welch's t of two samples.
+/// Welch's t of two sets of samples.
 fn welch(a: &[f64], b: &[f64]) -> f64 {
     let moments = |samples: &[f64]| {
         let n = samples.len() as f64;

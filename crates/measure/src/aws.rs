@@ -1,10 +1,11 @@
-//! Stand-ins for DynamoDB and Secrets Manager over TLS, which count what they are asked.
+//! Replacements for DynamoDB and Secrets Manager over TLS, which count the calls.
 //!
-//! They keep what a conditional write has to see and no more, so that their own time stays out of the
-//! figures. Their certificate is of an authority that exists for one run.
+//! They do only what a conditional write needs, so that their own time hardly counts. A new authority for each run signs
+//! their certificate.
 
 use std::collections::{BTreeMap, HashMap};
 use std::error::Error;
+use std::io::Write;
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,16 +16,16 @@ use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde_json::{Value, json};
 
-use crate::http::{Connection, Request};
+use testkit::http::{self, Message, Reader};
 
-/// What the signing secret is.
+/// The signing secret.
 pub const SECRET: &str = "a measurement's secret";
 
 /// Both services on one port.
 pub struct Aws {
-    /// For `AWS_ENDPOINT_URL_…`.
+    /// The value of the `AWS_ENDPOINT_URL_…` variables.
     pub url: String,
-    /// For `SSL_CERT_FILE`.
+    /// The value of `SSL_CERT_FILE`.
     pub roots: PathBuf,
     state: Arc<Mutex<State>>,
 }
@@ -36,6 +37,7 @@ struct State {
 }
 
 impl Aws {
+    /// Starts both services. `folder` gets the roots of trust.
     pub fn start(folder: &Path) -> Result<Self, Box<dyn Error>> {
         let mut authority = CertificateParams::new(Vec::new())?;
         authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -66,12 +68,12 @@ impl Aws {
         Ok(Self { url, roots, state })
     }
 
-    /// Calls by operation since the last time this was asked.
+    /// The calls by operation since the last call of this function.
     pub fn take_calls(&self) -> BTreeMap<String, u64> {
         std::mem::take(&mut lock(&self.state).calls)
     }
 
-    /// Forgets every item.
+    /// Deletes every item.
     pub fn clear(&self) {
         lock(&self.state).items.clear();
     }
@@ -83,22 +85,21 @@ fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
 
 fn serve(stream: TcpStream, tls: Arc<ServerConfig>, state: &Mutex<State>) -> Option<()> {
     stream.set_nodelay(true).ok()?;
-    let stream = StreamOwned::new(ServerConnection::new(tls).ok()?, stream);
-    let mut connection = Connection::new(stream);
-    while let Some(request) = connection.next().ok()? {
+    let mut stream = StreamOwned::new(ServerConnection::new(tls).ok()?, stream);
+    let mut requests = Reader::default();
+    while let Some(request) = requests.read(&mut stream).ok()? {
         let operation = request.header("x-amz-target").unwrap_or_default();
         let operation = operation.rsplit('.').next()?.to_owned();
         let (status, body) = answer(&operation, &request, &mut lock(state));
         *lock(state).calls.entry(operation).or_default() += 1;
         let headers = "content-type: application/x-amz-json-1.0\r\nx-amzn-requestid: stand-in\r\n";
-        connection
-            .answer(status, headers, body.to_string().as_bytes())
-            .ok()?;
+        let answer = http::answer(status, headers, body.to_string().as_bytes());
+        stream.write_all(&answer).and_then(|()| stream.flush()).ok()?;
     }
     Some(())
 }
 
-fn answer(operation: &str, request: &Request, state: &mut State) -> (&'static str, Value) {
+fn answer(operation: &str, request: &Message, state: &mut State) -> (&'static str, Value) {
     const OK: &str = "200 OK";
     const BAD: &str = "400 Bad Request";
     let mut body: Value = serde_json::from_slice(&request.body).unwrap_or_default();

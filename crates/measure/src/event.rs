@@ -1,5 +1,5 @@
-//! What API Gateway hands to the function: a REST API's event with a signed body, as base64, since the
-//! API takes every body for binary.
+//! Invocations as API Gateway sends them: the event of a REST API, with a signed body in base64, since the template's API
+//! treats every body as binary.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -8,11 +8,13 @@ use sonotheia_webhook::timestamp::Timestamp;
 
 const EVENT: &str = include_str!("../../../tests/events/rest.json");
 
-/// A schema-size event, and the largest that is taken by default, in bytes.
+/// The bytes of an event of usual size.
 pub const SMALL: usize = 1024;
+
+/// The bytes of the largest event that the receiver accepts by default.
 pub const LARGE: usize = 262_144;
 
-/// An event of that id, padded to `size` bytes.
+/// An event with this id, padded to `size` bytes.
 pub fn body(id: &str, size: usize) -> String {
     let time = Timestamp::now();
     let event = |pad: &str| {
@@ -24,7 +26,7 @@ pub fn body(id: &str, size: usize) -> String {
     event(&"x".repeat(size.saturating_sub(bare)))
 }
 
-/// An invocation with that body, signed with that secret.
+/// An invocation with this body, signed with this secret.
 pub fn invocation(body: &str, secret: &str) -> String {
     let secret = Secret::new(secret).expect("a secret that is not empty");
     let signature = format!("sha256={}", secret.sign(body.as_bytes()));

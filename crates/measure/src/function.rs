@@ -1,110 +1,106 @@
-//! A function's process: started as Lambda does it, and asked what it used.
+//! A function's environment: its process on a processor of its own, and its Runtime API.
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::sys::signal::{Signal, kill};
 use nix::time::{ClockId, clock_getcpuclockid};
 use nix::unistd::Pid;
+use testkit::runtime_api::{Answer, Idle, InvokeError};
+use testkit::{Function, Memory, RuntimeApi, memory};
+use tokio::runtime::Runtime;
 
 use crate::aws::Aws;
-use crate::runtime_api::RuntimeApi;
+
+/// The longest time that a function may take for a start or for an answer. Under valgrind both are slow.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// An environment of a function.
-pub struct Function {
-    pub api: RuntimeApi,
-    /// When the program was started.
+pub struct Environment {
+    /// The time at which the process was started.
     pub started: Instant,
-    child: Child,
+    function: Function,
     clock: ClockId,
+    // The fields are dropped in this order. A function whose poll gets no answer writes an error, so it ends first.
+    api: RuntimeApi,
+    runtime: Runtime,
+    invocations: u64,
 }
 
-/// Lambda's environment variables ("Defined runtime environment variables") and the receiver's own.
-pub fn environment(api: &str, aws: &Aws) -> Vec<(&'static str, String)> {
-    let text = |text: &str| text.to_owned();
-    vec![
-        ("AWS_LAMBDA_RUNTIME_API", text(api)),
-        ("AWS_LAMBDA_FUNCTION_NAME", text("measured")),
-        ("AWS_LAMBDA_FUNCTION_VERSION", text("$LATEST")),
-        ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", text("256")),
-        ("AWS_LAMBDA_INITIALIZATION_TYPE", text("on-demand")),
-        ("AWS_LAMBDA_HTTP_IGNORE_STAGE_IN_PATH", text("true")),
-        ("AWS_REGION", text("us-east-1")),
-        ("AWS_ACCESS_KEY_ID", text("AKIDEXAMPLE")),
-        ("AWS_SECRET_ACCESS_KEY", text("not-a-key")),
-        ("AWS_SESSION_TOKEN", text("not-a-token")),
-        ("AWS_ENDPOINT_URL_DYNAMODB", aws.url.clone()),
-        ("AWS_ENDPOINT_URL_SECRETS_MANAGER", aws.url.clone()),
-        ("SSL_CERT_FILE", aws.roots.display().to_string()),
-        ("EVENTS_TABLE", text("events")),
-        ("SONOTHEIA_WEBHOOK_SECRET_ARN", text("webhook-secret")),
-    ]
-}
-
-impl Function {
-    /// Starts it on the last processor; the caller's threads keep off that one ([`stand_aside`]).
+impl Environment {
+    /// Starts the function's binary on the last processor. The caller's threads use the others ([`stand_aside`]).
     pub fn start(binary: &Path, aws: &Aws) -> io::Result<Self> {
         Self::launch(Command::new(binary), aws)
     }
 
-    /// Starts it by a command that ends in its path.
+    /// Starts the function with a command that ends in the path of the binary.
     pub fn launch(mut command: Command, aws: &Aws) -> io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()?;
         let api = RuntimeApi::start()?;
-        command
-            .env_clear()
-            .envs(environment(&api.address, aws))
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped());
+        let roots = aws.roots.display().to_string();
+        let variables = [
+            ("AWS_ENDPOINT_URL_DYNAMODB", &*aws.url),
+            ("AWS_ENDPOINT_URL_SECRETS_MANAGER", &aws.url),
+            ("SSL_CERT_FILE", &roots),
+            ("EVENTS_TABLE", "events"),
+            ("SONOTHEIA_WEBHOOK_SECRET_ARN", "webhook-secret"),
+        ];
         let started = Instant::now();
-        // A child runs where its parent's thread may.
+        // A child may use the processors of its parent's thread.
         pin(processors() - 1..processors())?;
-        let spawned = command.spawn();
+        let function = Function::start(&mut command, &api, variables);
         stand_aside()?;
-        let mut child = spawned?;
-        let clock = clock_getcpuclockid(pid(&child))?;
-        let mut log = child.stdout.take();
+        let mut function = function?;
+        let clock = clock_getcpuclockid(pid(&function))?;
+        let mut log = function.log();
         std::thread::spawn(move || log.as_mut().map(|log| io::copy(log, &mut io::sink())));
         Ok(Self {
-            api,
             started,
-            child,
+            function,
             clock,
+            api,
+            runtime,
+            invocations: 0,
         })
     }
 
-    /// Processor time since the start, of all its threads.
+    /// Waits until the function asks for an invocation.
+    pub fn idle(&mut self) -> Result<Idle, InvokeError> {
+        self.runtime.block_on(self.api.idle(PATIENCE))
+    }
+
+    /// Gives the function an invocation, and waits for the answer.
+    pub fn invoke(&mut self, idle: Idle, payload: String) -> Result<Answer, InvokeError> {
+        self.invocations += 1;
+        let id = format!("8f0e5d1c-3b1c-4a65-9f0e-{:012}", self.invocations);
+        let invocation = self.api.give(idle, &id, payload);
+        self.runtime.block_on(invocation.answer(PATIENCE))
+    }
+
+    /// The processor time of all threads since the start.
     pub fn cpu(&self) -> io::Result<Duration> {
         Ok(self.clock.now()?.into())
     }
 
-    /// Ends it, and gives what watches it the time to write down what it saw.
-    pub fn end(mut self) -> io::Result<()> {
-        kill(pid(&self.child), Signal::SIGTERM)?;
-        self.child.wait().map(drop)
+    /// Ends the process, so that a tool which runs it can write its results.
+    pub fn end(self) -> io::Result<()> {
+        kill(pid(&self.function), Signal::SIGTERM)?;
+        self.function.wait()
     }
 
-    /// The most memory it ever had resident, in bytes.
+    /// The most resident memory so far, in bytes.
     pub fn peak_memory(&self) -> io::Result<u64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        let kib = line.and_then(|line| line.trim().strip_suffix(" kB"));
-        let kib: Option<u64> = kib.and_then(|kib| kib.trim().parse().ok());
-        kib.map(|kib| kib * 1024)
-            .ok_or_else(|| io::Error::other("no VmHWM"))
+        let peak = memory(self.function.id(), Memory::Peak);
+        peak.ok_or_else(|| io::Error::other("the peak memory of the function cannot be read"))
     }
 }
 
-impl Drop for Function {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// Leaves the last processor to the function, where there is more than one.
+/// Leaves the last processor to the function, if there are several.
 pub fn stand_aside() -> io::Result<()> {
     pin(0..(processors() - 1).max(1))
 }
@@ -117,7 +113,7 @@ fn pin(range: std::ops::Range<usize>) -> io::Result<()> {
     Ok(sched_setaffinity(Pid::from_raw(0), &set)?)
 }
 
-/// All of the machine's, not only those that this thread may use.
+/// The number of the machine's processors. This thread may use only some of them.
 fn processors() -> usize {
     let online = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     online
@@ -127,11 +123,11 @@ fn processors() -> usize {
         .max(1)
 }
 
-fn pid(child: &Child) -> Pid {
-    Pid::from_raw(child.id().cast_signed())
+fn pid(function: &Function) -> Pid {
+    Pid::from_raw(function.id().cast_signed())
 }
 
-/// The folder that `cargo` builds into.
+/// The folder of cargo's release builds.
 pub fn release_folder() -> PathBuf {
     let target = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");

@@ -1,20 +1,23 @@
-//! Instructions an event, which other load on the machine does not change.
+//! The instructions of an event. Other load on the machine does not change them.
 
 use std::error::Error;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use crate::Kind;
 use crate::aws::{Aws, SECRET};
 use crate::event::{LARGE, SMALL, body, invocation};
-use crate::function::Function;
-use crate::runtime_api::Answer;
-use crate::{Check, Kind, Make, expect, refused};
+use crate::function::Environment;
+use crate::rounds::{Check, Make, expect, refused};
+use testkit::runtime_api::Answer;
 
-/// What goes before the events that are counted: caches and pools fill.
+/// The events before the counted ones. They fill caches and pools.
 const WARM: usize = 20;
+
+/// The events that are counted.
 const COUNTED: usize = 100;
 
-/// A row of the table.
+/// Counts the instructions of a function, and returns its row of the table.
 pub fn count(kind: Kind, binary: &Path, aws: &Aws, folder: &Path) -> Result<String, Box<dyn Error>> {
     let run = |name: &str, count, make: Make<'_>, check: Check<'_>| -> Result<u64, Box<dyn Error>> {
         aws.clear();
@@ -24,27 +27,30 @@ pub fn count(kind: Kind, binary: &Path, aws: &Aws, folder: &Path) -> Result<Stri
             .arg("--tool=callgrind")
             .arg(format!("--callgrind-out-file={}", file.display()));
         valgrind.arg(binary).stderr(Stdio::null());
-        let function = Function::launch(valgrind, aws)?;
-        let mut idle = function.api.idle()?;
+        let mut function = Environment::launch(valgrind, aws)?;
+        let mut idle = function.idle()?;
         for i in 0..count {
-            check(&function.api.invoke(&idle, make(i))?)?;
-            idle = function.api.idle()?;
+            check(&function.invoke(idle, make(i))?)?;
+            idle = function.idle()?;
         }
         function.end()?;
         let written = std::fs::read_to_string(&file)?;
         let totals = written.lines().find_map(|line| line.strip_prefix("totals: "));
-        Ok(totals.ok_or("callgrind wrote no totals")?.trim().parse()?)
+        Ok(totals
+            .ok_or("callgrind wrote no total; run `valgrind` on the binary to see why")?
+            .trim()
+            .parse()?)
     };
     let an_event = |name, make: Make<'_>, check: Check<'_>| -> Result<String, Box<dyn Error>> {
         let counted = run(name, WARM + COUNTED, make, check)? - run(name, WARM, make, check)?;
         Ok((counted / COUNTED as u64).to_string())
     };
-    let taken = |answer: &Answer| expect(answer, kind, false);
+    let accepted = |answer: &Answer| expect(answer, kind, false);
     let fresh = |size| move |i: usize| invocation(&body(&format!("event-{i}"), size), SECRET);
 
-    let start = run("start", 0, &fresh(SMALL), &taken)?;
-    let new = an_event("new", &fresh(SMALL), &taken)?;
-    let large = an_event("large", &fresh(LARGE), &taken)?;
+    let start = run("start", 0, &fresh(SMALL), &accepted)?;
+    let new = an_event("new", &fresh(SMALL), &accepted)?;
+    let large = an_event("large", &fresh(LARGE), &accepted)?;
     let (mut duplicate, mut forged) = (String::new(), String::new());
     if kind == Kind::Receiver {
         let known = invocation(&body("known", SMALL), SECRET);

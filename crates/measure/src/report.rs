@@ -1,4 +1,4 @@
-//! Medians, the table, and what is reached of the limits.
+//! The tables: the cost of each function, and the limits.
 
 use std::error::Error;
 use std::io::Write;
@@ -8,9 +8,10 @@ use std::time::Duration;
 use flate2::Compression;
 use flate2::write::DeflateEncoder;
 
-use crate::{Calls, Kind, Phase, Round};
+use crate::Kind;
+use crate::rounds::{Calls, Phase, Round};
 
-/// A function's figures: of durations the median over the rounds, of memory the most.
+/// The figures of a function. A duration is the median of all rounds, in microseconds. Memory is the maximum, in bytes.
 pub struct Line {
     kind: Kind,
     bytes: usize,
@@ -27,7 +28,7 @@ pub struct Line {
     start_calls: Calls,
 }
 
-/// Of one kind of event: microseconds, and calls an event.
+/// The figures of one kind of event. Durations are in microseconds.
 struct Figures {
     p50: f64,
     p99: f64,
@@ -37,6 +38,7 @@ struct Figures {
 }
 
 impl Kind {
+    /// The name in the tables.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Floor => "floor: `lambda_http` that answers 200",
@@ -47,9 +49,10 @@ impl Kind {
 }
 
 impl Line {
+    /// The figures of these rounds.
     pub fn new(kind: Kind, binary: &Path, rounds: Vec<Round>) -> Result<Self, Box<dyn Error>> {
         let program = std::fs::read(binary)?;
-        // What a zip holds, but for its directory.
+        // A zip has these bytes and a directory.
         let mut zip = DeflateEncoder::new(Vec::new(), Compression::best());
         zip.write_all(&program)?;
         let all = |figure: fn(&Round) -> Duration| median(rounds.iter().map(figure));
@@ -57,7 +60,7 @@ impl Line {
             let phases: Option<Vec<_>> = rounds.iter().map(phase).collect();
             phases.map(|phases| Figures::new(&phases))
         };
-        let none = "a function without events";
+        let none = "a round has no events";
         Ok(Self {
             kind,
             bytes: program.len(),
@@ -111,7 +114,7 @@ impl Figures {
     }
 }
 
-/// In microseconds.
+/// The median in microseconds.
 fn median(durations: impl Iterator<Item = Duration>) -> f64 {
     let mut sorted: Vec<_> = durations.collect();
     sorted.sort_unstable();
@@ -122,6 +125,7 @@ fn median(durations: impl Iterator<Item = Duration>) -> f64 {
 
 const MB: f64 = 1e6;
 
+/// Prints the cost of each function.
 pub fn print(lines: &[Line]) {
     println!(
         "| | init ms | cold ms | first-event CPU ms | new p50 / p99 us | CPU us: new | duplicate | forged | 256 KiB | peak MB | after 256 KiB | binary MB | zip MB |"
@@ -153,26 +157,26 @@ pub fn print(lines: &[Line]) {
     }
 }
 
-/// Prints what is asked for beside what is there; whether all that is no timing holds.
+/// Prints the limits beside the figures. Returns true if all limits hold that are not timings.
 pub fn limits(lines: &[Line]) -> bool {
     let of = |kind| lines.iter().find(|line| line.kind == kind);
     let Some(receiver) = of(Kind::Receiver) else {
         return false;
     };
     let mut all_hold = true;
-    println!("\n| what | limit | measured | |\n|---|---:|---:|---|");
-    let mut row = |what: &str, limit: f64, measured: f64, is_timing: bool| {
+    println!("\n| figure | limit | measured | |\n|---|---:|---:|---|");
+    let mut row = |name: &str, limit: f64, measured: f64, is_timing: bool| {
         let holds = measured <= limit;
         all_hold &= holds || is_timing;
         let verdict = if holds { "holds" } else { "**does not hold**" };
-        println!("| {what} | {limit} | {measured:.2} | {verdict} |");
+        println!("| {name} | {limit} | {measured:.2} | {verdict} |");
     };
     let (duplicate, forged) = (receiver.duplicate.as_ref(), receiver.forged.as_ref());
     let cpu = |figures: Option<&Figures>| figures.map_or(f64::NAN, |figures| figures.cpu);
     if let (Some(floor), Some(put)) = (of(Kind::Floor), of(Kind::PutItem)) {
         row("cold start / floor's", 2.5, receiver.cold / floor.cold, true);
         row(
-            "CPU of a new event / floor's",
+            "CPU of a new event / the floor's",
             2.8,
             receiver.fresh.cpu / floor.fresh.cpu,
             true,
@@ -211,7 +215,7 @@ pub fn limits(lines: &[Line]) -> bool {
     row("peak memory, MB", 9.0, receiver.memory as f64 / MB, false);
     row("zip, MB", 3.0, receiver.deflated as f64 / MB, false);
 
-    let mut counted = |what: &str, holds: bool, calls: &Calls| {
+    let mut counted = |name: &str, holds: bool, calls: &Calls| {
         all_hold &= holds;
         let verdict = if holds { "holds" } else { "**does not hold**" };
         let calls: Vec<_> = calls
@@ -223,7 +227,7 @@ pub fn limits(lines: &[Line]) -> bool {
         } else {
             calls.join(", ")
         };
-        println!("| {what} | | {calls} | {verdict} |");
+        println!("| {name} | | {calls} | {verdict} |");
     };
     let of_start =
         [("GetItem", 1), ("GetSecretValue", 1), ("PutItem", 1)].map(|(name, count)| (name.to_owned(), count));

@@ -1,133 +1,265 @@
-//! A proxy that breaks connections.
+//! A proxy that breaks requests, answers and connections.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::sync::watch;
 
+use crate::fault::{Fault, Faults};
+use crate::http::{self, Message, Reader};
 use crate::loopback;
 
-/// A fault that the proxy causes.
-#[derive(Clone)]
-pub enum Fault {
-    /// Passes the request on and drops the answer, this many times.
-    LoseAnswers(Arc<AtomicUsize>),
-    /// Answers with this status and error code, this many times, and then passes requests on.
-    Answer(u16, &'static str, Arc<AtomicUsize>),
-    /// Never answers.
-    Hang,
-    /// Closes every connection.
-    Refuse,
-    /// Passes requests on, and counts them.
-    Count(Arc<AtomicUsize>),
-    /// Makes another answer (status and body) from the request's text and the true answer.
-    Rewrite(fn(&str, (u16, String)) -> (u16, String)),
-}
-
-/// An HTTP/1.1 proxy in front of DynamoDB or Secrets Manager. It reads requests with a Content-Length, and sends one answer a
-/// connection.
-pub struct Proxy;
-
-impl Proxy {
-    /// Starts a proxy for the endpoint `upstream`, and returns the proxy's endpoint.
-    pub async fn start(upstream: &str, fault: Fault) -> String {
-        let upstream = upstream.trim_start_matches("http://");
-        let upstream = upstream.parse().expect("an address");
-        let listener = loopback().await;
-        let endpoint = format!("http://{}", listener.local_addr().expect("an address"));
-        tokio::spawn(async move {
-            while let Ok((client, _)) = listener.accept().await {
-                tokio::spawn(serve(client, upstream, fault.clone()));
-            }
-        });
-        endpoint
-    }
-}
-
-async fn serve(mut client: TcpStream, upstream: SocketAddr, fault: Fault) -> std::io::Result<()> {
-    let Some(request) = read_request(&mut client).await? else {
-        return Ok(());
-    };
-    let left = |counter: &AtomicUsize| {
-        counter
-            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1))
-            .is_ok()
-    };
-    match &fault {
-        Fault::Refuse => return Ok(()),
-        Fault::Hang => {
-            tokio::time::sleep(Duration::from_secs(30)).await;
-            return Ok(());
-        }
-        Fault::Answer(status, code, times) if left(times) => {
-            let body =
-                format!(r#"{{"__type":"com.amazonaws.dynamodb.v20120810#{code}","message":"injected"}}"#);
-            return client.write_all(http_answer(*status, &body).as_bytes()).await;
-        }
-        Fault::Count(count) => {
-            count.fetch_add(1, Ordering::SeqCst);
-        }
-        _ => {}
-    }
-    let mut server = TcpStream::connect(upstream).await?;
-    server.write_all(&request).await?;
-    let mut answer = Vec::new();
-    server.read_to_end(&mut answer).await?;
-    match &fault {
-        Fault::LoseAnswers(times) if left(times) => Ok(()),
-        Fault::Rewrite(rewrite) => {
-            let (request, answer) = (
-                String::from_utf8_lossy(&request),
-                String::from_utf8_lossy(&answer),
-            );
-            let (head, body) = answer.split_once("\r\n\r\n").expect("a whole answer");
-            let status = head[9..12].parse().expect("a status");
-            let (status, body) = rewrite(&request, (status, body.to_owned()));
-            client.write_all(http_answer(status, &body).as_bytes()).await
-        }
-        _ => client.write_all(&answer).await,
-    }
-}
-
-/// The AWS request id of every injected answer.
+/// The AWS request id of every answer that the proxy makes itself.
 pub const REQUEST_ID: &str = "INJECTED0REQUEST";
 
-fn http_answer(status: u16, body: &str) -> String {
-    format!(
-        "HTTP/1.1 {status} Injected\r\ncontent-type: application/x-amz-json-1.0\r\nx-amzn-requestid: {REQUEST_ID}\r\n\
-         content-length: {}\r\nconnection: close\r\n\r\n{body}",
-        body.len()
-    )
+/// An HTTP/1.1 proxy in front of DynamoDB or Secrets Manager. It keeps connections open until a fault closes them. It
+/// runs until the tokio runtime ends.
+#[derive(Clone)]
+pub struct Proxy {
+    endpoint: String,
+    shared: Arc<Shared>,
 }
 
-/// Reads a whole request, and asks the upstream to close the connection after the answer.
-async fn read_request(client: &mut TcpStream) -> std::io::Result<Option<Vec<u8>>> {
-    let mut bytes = Vec::new();
-    let end = loop {
-        if let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") {
-            break end;
-        }
-        if client.read_buf(&mut bytes).await? == 0 {
-            return Ok(None);
-        }
-    };
-    let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
-    let length: usize = head
-        .lines()
-        .filter_map(|line| line.split_once(':'))
-        .find(|(name, _)| name.eq_ignore_ascii_case("content-length"))
-        .map_or(0, |(_, value)| value.trim().parse().expect("a length"));
-    let mut body = bytes.split_off(end + 4);
-    while body.len() < length {
-        if client.read_buf(&mut body).await? == 0 {
-            return Ok(None);
+struct Shared {
+    upstream: SocketAddr,
+    faults: Faults,
+    requests: AtomicU64,
+    connections: AtomicU64,
+    /// Each change closes the idle connections.
+    close_idle: watch::Sender<()>,
+}
+
+impl Proxy {
+    /// Starts a proxy for the endpoint `upstream`.
+    pub async fn start(upstream: &str, faults: Faults) -> Self {
+        let upstream = upstream.trim_start_matches("http://");
+        let listener = loopback().await;
+        let endpoint = format!("http://{}", listener.local_addr().expect("an address"));
+        let shared = Arc::new(Shared {
+            upstream: upstream.parse().expect("an address"),
+            faults,
+            requests: AtomicU64::new(0),
+            connections: AtomicU64::new(0),
+            close_idle: watch::Sender::new(()),
+        });
+        let served = shared.clone();
+        tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                served.connections.fetch_add(1, Ordering::SeqCst);
+                let shared = served.clone();
+                tokio::spawn(async move { shared.serve(client).await });
+            }
+        });
+        Self { endpoint, shared }
+    }
+
+    /// The proxy's address, `http://127.0.0.1:PORT`.
+    pub fn endpoint(&self) -> &str {
+        &self.endpoint
+    }
+
+    /// The number of requests so far, with those that a fault broke.
+    pub fn requests(&self) -> u64 {
+        self.shared.requests.load(Ordering::SeqCst)
+    }
+
+    /// The number of connections that clients have made.
+    pub fn connections(&self) -> u64 {
+        self.shared.connections.load(Ordering::SeqCst)
+    }
+
+    /// Closes every connection that is between two requests, as a server does while Lambda has frozen the function.
+    pub fn close_idle(&self) {
+        self.shared.close_idle.send_replace(());
+    }
+}
+
+impl Shared {
+    /// Serves one connection.
+    async fn serve(&self, mut client: TcpStream) -> io::Result<()> {
+        client.set_nodelay(true)?;
+        let mut close_idle = self.close_idle.subscribe();
+        let mut requests = Reader::default();
+        let mut server = None;
+        loop {
+            close_idle.borrow_and_update();
+            tokio::select! {
+                readable = client.readable() => readable?,
+                _ = close_idle.changed() => return Ok(()),
+            }
+            let Some(request) = requests.read_async(&mut client).await? else {
+                return Ok(());
+            };
+            let number = self.requests.fetch_add(1, Ordering::SeqCst);
+            let fault = self.faults.fault(number, &request);
+            if let Fault::Hang = fault {
+                // The read ends when the client closes the connection.
+                client.read_u8().await?;
+                return Ok(());
+            }
+            let (answer, goes_on) = self.answer(fault, &request, &mut server).await?;
+            client.write_all(&answer).await?;
+            if !goes_on {
+                return Ok(());
+            }
         }
     }
-    let mut request = head.into_bytes();
-    request.extend_from_slice(b"\r\nconnection: close\r\n\r\n");
-    request.extend_from_slice(&body);
-    Ok(Some(request))
+
+    /// The bytes to answer with, and whether the connection stays open.
+    async fn answer(
+        &self,
+        fault: Fault,
+        request: &Message,
+        server: &mut Option<TcpStream>,
+    ) -> io::Result<(Vec<u8>, bool)> {
+        match fault {
+            Fault::Hang | Fault::CutBefore => return Ok((Vec::new(), false)),
+            Fault::Answer(status, code) => return Ok((error(status, code), true)),
+            Fault::Delay(time) | Fault::CutAfter(time) => tokio::time::sleep(time).await,
+            Fault::None | Fault::CutWithin | Fault::AnswerAfter(..) | Fault::Rewrite(_) => {}
+        }
+        let answer = self.exchange(request, server).await?;
+        Ok(match fault {
+            Fault::CutAfter(_) => (Vec::new(), false),
+            Fault::CutWithin => {
+                let mut half = answer.bytes();
+                half.truncate(half.len() / 2);
+                (half, false)
+            }
+            Fault::AnswerAfter(status, code) => (error(status, code), true),
+            Fault::Rewrite(rewrite) => {
+                let body = String::from_utf8_lossy(&answer.body).into_owned();
+                let status = answer.status().ok_or_else(|| io::Error::other("no status"))?;
+                let (status, body) = rewrite(&request.text(), (status, body));
+                (injected(status, &body), true)
+            }
+            _ => (answer.bytes(), true),
+        })
+    }
+
+    /// Passes a request on, and reads the true answer.
+    async fn exchange(&self, request: &Message, server: &mut Option<TcpStream>) -> io::Result<Message> {
+        let mut stream = match server.take() {
+            Some(stream) => stream,
+            None => {
+                let stream = TcpStream::connect(self.upstream).await?;
+                stream.set_nodelay(true)?;
+                stream
+            }
+        };
+        stream.write_all(&request.bytes()).await?;
+        let answer = Reader::default().read_async(&mut stream).await?;
+        *server = Some(stream);
+        answer.ok_or_else(|| io::Error::other("the upstream closed the connection"))
+    }
+}
+
+fn error(status: u16, code: &str) -> Vec<u8> {
+    let body = format!(r#"{{"__type":"com.amazonaws.dynamodb.v20120810#{code}","message":"injected"}}"#);
+    injected(status, &body)
+}
+
+fn injected(status: u16, body: &str) -> Vec<u8> {
+    let headers = format!("content-type: application/x-amz-json-1.0\r\nx-amzn-requestid: {REQUEST_ID}\r\n");
+    http::answer(&format!("{status} Injected"), &headers, body.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use axum::Router;
+
+    use super::*;
+
+    const REQUEST: &[u8] = b"POST / HTTP/1.1\r\nhost: h\r\ncontent-length: 2\r\n\r\n{}";
+
+    /// A proxy in front of a server that answers `true`.
+    async fn proxy(faults: Faults) -> Proxy {
+        let listener = loopback().await;
+        let upstream = format!("http://{}", listener.local_addr().expect("an address"));
+        let router = Router::new().fallback(|| async { "true" });
+        tokio::spawn(async { axum::serve(listener, router).await });
+        Proxy::start(&upstream, faults).await
+    }
+
+    async fn connect(proxy: &Proxy) -> TcpStream {
+        let address = proxy.endpoint().trim_start_matches("http://");
+        TcpStream::connect(address).await.expect("a connection")
+    }
+
+    /// Sends one request; `None` if the proxy closes the connection.
+    async fn send(stream: &mut TcpStream) -> Option<(u16, String)> {
+        stream.write_all(REQUEST).await.ok()?;
+        let answer = Reader::default().read_async(stream).await.ok()??;
+        let body = String::from_utf8(answer.body.clone()).expect("UTF-8");
+        Some((answer.status().expect("a status"), body))
+    }
+
+    #[tokio::test]
+    async fn a_connection_serves_many_requests_until_the_idle_connections_are_closed() {
+        let proxy = proxy(Faults::none()).await;
+        let (mut busy, mut idle) = (connect(&proxy).await, connect(&proxy).await);
+        for _ in 0..3 {
+            assert_eq!(send(&mut busy).await, Some((200, "true".to_owned())));
+            assert_eq!(send(&mut idle).await, Some((200, "true".to_owned())));
+        }
+        assert_eq!((proxy.connections(), proxy.requests()), (2, 6));
+        proxy.close_idle();
+        assert_eq!(idle.read(&mut [0]).await.expect("no error"), 0);
+        assert_eq!(busy.read(&mut [0]).await.expect("no error"), 0);
+        // A later connection is not affected.
+        assert!(send(&mut connect(&proxy).await).await.is_some());
+    }
+
+    #[tokio::test]
+    async fn idle_connections_are_closed_and_busy_ones_are_not() {
+        let proxy = proxy(Fault::Delay(Duration::from_millis(300)).always()).await;
+        let mut busy = connect(&proxy).await;
+        let (answer, ()) = tokio::join!(send(&mut busy), async {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            proxy.close_idle();
+        });
+        assert!(answer.is_some());
+        assert!(send(&mut busy).await.is_some());
+    }
+
+    #[tokio::test]
+    async fn each_fault_breaks_the_request_as_it_says() {
+        let closed: [Fault; 3] = [
+            Fault::CutBefore,
+            Fault::CutAfter(Duration::ZERO),
+            Fault::CutWithin,
+        ];
+        for fault in closed {
+            let proxy = proxy(fault.times(1)).await;
+            assert_eq!(send(&mut connect(&proxy).await).await, None);
+            assert!(send(&mut connect(&proxy).await).await.is_some());
+        }
+        let rewrite = |request: &str, (status, body): (u16, String)| {
+            assert!(request.ends_with("{}"));
+            (status + 1, format!("not {body}"))
+        };
+        for (fault, status, expected) in [
+            (Fault::None, 200, "true"),
+            (Fault::Answer(400, "Throttled"), 400, "#Throttled\""),
+            (Fault::AnswerAfter(500, "Failed"), 500, "#Failed\""),
+            (Fault::Rewrite(rewrite), 201, "not true"),
+        ] {
+            let proxy = proxy(fault.times(1)).await;
+            let mut stream = connect(&proxy).await;
+            let (answered, body) = send(&mut stream).await.expect("an answer");
+            assert!(answered == status && body.contains(expected), "{answered} {body}");
+            assert_eq!(send(&mut stream).await, Some((200, "true".to_owned())));
+        }
+        let proxy = proxy(Fault::Hang.times(1)).await;
+        let mut hanging = connect(&proxy).await;
+        let answer = tokio::time::timeout(Duration::from_millis(100), send(&mut hanging)).await;
+        assert!(answer.is_err());
+        assert!(send(&mut connect(&proxy).await).await.is_some());
+    }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, Request, StatusCode};
 use emulators::{DynamoDb, SecretsManager};
 use serde_json::{Value, json};
@@ -20,7 +20,7 @@ use sonotheia_webhook::telemetry::Telemetry;
 use sonotheia_webhook::timestamp::Timestamp;
 use tower::ServiceExt;
 
-use crate::{Fault, Log, Proxy, SECRET, TABLE, loopback, signed};
+use crate::{Faults, Log, Proxy, SECRET, TABLE, loopback, signed};
 
 /// A receiver on an embedded DynamoDB of its own.
 pub struct Receiver {
@@ -32,10 +32,23 @@ pub struct Receiver {
     pub log: Log,
     /// A client of the database without the proxy.
     pub direct: aws_sdk_dynamodb::Client,
+    /// The proxy in front of the database, if there is one.
+    pub proxy: Option<Proxy>,
     _dynamodb: DynamoDb,
 }
 
-/// An answer of the receiver.
+/// An answer of the receiver, with the bytes of its body.
+#[derive(Debug)]
+pub struct Reply {
+    /// The status.
+    pub status: StatusCode,
+    /// The headers.
+    pub headers: HeaderMap,
+    /// The body.
+    pub body: Bytes,
+}
+
+/// An answer of the receiver, with its body as JSON.
 #[derive(Debug)]
 pub struct Answer {
     /// The status.
@@ -82,20 +95,19 @@ impl Receiver {
         Self::with(Config::new(TABLE, SecretSource::Fixed(SECRET.into())), None, None).await
     }
 
-    /// A receiver with this configuration. `secrets` is its Secrets Manager, and a proxy with `fault` stands between it and
-    /// the database.
-    pub async fn with(config: Config, secrets: Option<&SecretsManager>, fault: Option<Fault>) -> Self {
+    /// A receiver with this configuration. `secrets` is its Secrets Manager, and with `faults` a proxy stands between it
+    /// and the database.
+    pub async fn with(config: Config, secrets: Option<&SecretsManager>, faults: Option<Faults>) -> Self {
         let dynamodb = DynamoDb::start(loopback().await, None).expect("an embedded DynamoDB");
         let sdk = emulators::sdk_config(dynamodb.endpoint());
         let direct = aws_sdk_dynamodb::Client::new(&sdk);
         emulators::create_table(&direct, TABLE).await.expect("the table");
-        let store = match fault {
-            None => aws::dynamodb(&sdk),
-            Some(fault) => {
-                let proxy = Proxy::start(dynamodb.endpoint(), fault).await;
-                aws::dynamodb(&emulators::sdk_config(&proxy))
-            }
+        let proxy = match faults {
+            None => None,
+            Some(faults) => Some(Proxy::start(dynamodb.endpoint(), faults).await),
         };
+        let endpoint = proxy.as_ref().map_or(dynamodb.endpoint(), Proxy::endpoint);
+        let client = aws::dynamodb(&emulators::sdk_config(endpoint));
         let secrets = match (&config.secret, secrets) {
             (SecretSource::Fixed(secret), _) => Secrets::Fixed(Secret::new(secret).expect("not empty")),
             (SecretSource::SecretsManager(id), secrets) => {
@@ -105,35 +117,51 @@ impl Receiver {
             }
         };
         let log = Log::default();
-        let store = Store::new(store, &config.events_table);
+        let store = Store::new(client, &config.events_table);
         let app = App::new(config, secrets, store, Telemetry::new(log.clone()));
         Self {
             router: router(app.clone()),
             app,
             log,
             direct,
+            proxy,
             _dynamodb: dynamodb,
         }
     }
 
     /// Sends a request to the router, and checks the headers that all answers have.
     pub async fn send(&self, request: Request<Body>) -> Answer {
+        let reply = self.send_raw(request).await;
+        let body = if reply.body.is_empty() {
+            Value::Null
+        } else {
+            serde_json::from_slice(&reply.body).expect("JSON")
+        };
+        Answer {
+            status: reply.status,
+            headers: reply.headers,
+            body,
+        }
+    }
+
+    /// Sends a request like [`send`](Self::send), and leaves the body as it is.
+    pub async fn send_raw(&self, request: Request<Body>) -> Reply {
         let response = self.router.clone().oneshot(request).await.expect("infallible");
         let (parts, body) = response.into_parts();
         assert_eq!(parts.headers["content-type"], "application/json");
         assert_eq!(parts.headers["cache-control"], "no-store");
         assert!(!parts.headers["x-request-id"].is_empty());
         let body = axum::body::to_bytes(body, usize::MAX).await.expect("a body");
-        let body = if body.is_empty() {
-            Value::Null
-        } else {
-            serde_json::from_slice(&body).expect("JSON")
-        };
-        Answer {
+        Reply {
             status: parts.status,
             headers: parts.headers,
             body,
         }
+    }
+
+    /// The number of the receiver's calls to the database so far. Only a receiver with a proxy counts them.
+    pub fn calls(&self) -> u64 {
+        self.proxy.as_ref().expect("a proxy").requests()
     }
 
     /// Judges and stores a body as if it came at `now`.
@@ -152,8 +180,17 @@ impl Receiver {
 
     /// Sends a GET.
     pub async fn get(&self, path: &str) -> Answer {
-        self.send(Request::get(path).body(Body::empty()).expect("a request"))
-            .await
+        self.send(get(path)).await
+    }
+
+    /// Sends a GET, and leaves the body as it is.
+    pub async fn get_raw(&self, path: &str) -> Reply {
+        self.send_raw(get(path)).await
+    }
+
+    /// The body of the record with this key.
+    pub async fn stored_body(&self, key: &str) -> Option<Vec<u8>> {
+        self.app.store.get(key).await.expect("the table answers")?.body
     }
 
     /// All items of the table, read without the proxy.
@@ -167,4 +204,8 @@ impl Receiver {
             .send();
         scan.collect::<Result<_, _>>().await.expect("a scan")
     }
+}
+
+fn get(path: &str) -> Request<Body> {
+    Request::get(path).body(Body::empty()).expect("a request")
 }

@@ -3,6 +3,7 @@
 use axum::body::Body;
 use axum::http::Request;
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 use sonotheia_webhook::signature::Secret;
 use sonotheia_webhook::timestamp::Timestamp;
 
@@ -51,4 +52,9 @@ pub fn deepfake(id: &str, session: &str, score: f64) -> Value {
             "session_id": session, "score": score, "label": "uncertain", "latency_ms": 640, "timestamp": at(0),
         },
     })
+}
+
+/// The key of the record of a rejected body.
+pub fn rejected_key(body: impl AsRef<[u8]>) -> String {
+    format!("rejected:sha256:{}", hex::encode(Sha256::digest(body)))
 }

@@ -1,4 +1,4 @@
-//! The floor: `lambda_http` that answers 200.
+//! The floor of every comparison: `lambda_http` that answers 200.
 
 use lambda_http::{Body, Error, Request, Response, run, service_fn};
 

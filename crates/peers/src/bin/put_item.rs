@@ -1,5 +1,5 @@
-//! One PutItem an event with the SDK trimmed to what it takes: keys from the environment, `ring`, one
-//! file of roots, the connection opened ahead of the first event. Nothing is verified, nothing deduped.
+//! A function that makes one PutItem for each event. It checks no signature and finds no duplicate. The SDK is as small as
+//! possible: keys from the environment, `ring`, one file of roots, and a connection before the first event.
 
 use aws_credential_types::Credentials;
 use aws_sdk_dynamodb::Client;
@@ -58,5 +58,5 @@ fn client() -> Result<Client, Error> {
 }
 
 fn variable(name: &str) -> Result<String, Error> {
-    std::env::var(name).map_err(|_| format!("{name} is not set").into())
+    std::env::var(name).map_err(|_| format!("set the variable {name}").into())
 }

@@ -1,0 +1,215 @@
+//! The sender of a run: it sends every delivery until it hears of a 2xx, and checks every answer.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use fastrand::Rng;
+use serde_json::Value;
+use tokio::sync::RwLock;
+
+use super::delivery::{Bodies, Kind};
+use super::queue::{Next, Queue};
+use super::rotation;
+use crate::environment::{Answer, Environment, Invoked};
+use crate::lock;
+use crate::plan::{self, Forgery};
+use crate::report::Violations;
+
+/// The names of the counted actions.
+pub mod count {
+    pub const DELIVERIES: &str = "deliveries sent";
+    pub const LOST_BEFORE: &str = "deliveries lost on the way to the function";
+    pub const KILLED_BEFORE: &str = "processes killed (SIGKILL) during a delivery";
+    pub const KILLED_AFTER: &str = "processes killed (SIGKILL) right after an answer";
+    pub const LOST_AFTER: &str = "answers lost on the way to the sender";
+    pub const SECRETS_FAILED: &str = "failures of Secrets Manager for 200 ms";
+    pub const ROTATED: &str = "rotations of the secret";
+    pub const ACTIONS: [&str; 7] = [
+        DELIVERIES,
+        LOST_BEFORE,
+        KILLED_BEFORE,
+        KILLED_AFTER,
+        LOST_AFTER,
+        SECRETS_FAILED,
+        ROTATED,
+    ];
+}
+
+/// What the sender knows of one event.
+#[derive(Default)]
+pub struct Progress {
+    /// The number of 2xx answers that the sender heard.
+    pub confirmed: AtomicU64,
+    /// The number of answers with `duplicate: false`.
+    pub answered_new: AtomicU64,
+    /// The number of deliveries without a verdict: the process was killed, or the answer was 503.
+    pub unknown: AtomicU64,
+}
+
+/// The state of a run.
+pub struct Run {
+    pub seed: u64,
+    pub bodies: Bodies,
+    /// The progress of each event.
+    pub progress: Vec<Progress>,
+    pub queue: Queue,
+    /// The versions of the secret so far. The last one is current.
+    pub secrets: RwLock<Vec<String>>,
+    /// The version that the sender signs with.
+    pub signing: AtomicUsize,
+    pub outcomes: Mutex<BTreeMap<&'static str, u64>>,
+    pub violations: Violations,
+    /// The bodies that were answered with 400 or 409, which means that they are stored.
+    pub rejected: Mutex<Vec<String>>,
+    numbers: AtomicU64,
+}
+
+/// Sends deliveries to one environment until the queue is empty.
+pub async fn work(run: Arc<Run>, mut environment: Environment) {
+    loop {
+        let number = run.numbers.fetch_add(1, Ordering::SeqCst);
+        let mut rng = plan::rng(run.seed ^ (4 << 32), number);
+        match run.queue.next(&mut rng) {
+            Next::Delivery(kind) => {
+                let again = run.deliver(kind, &mut environment, &mut rng).await;
+                run.queue.done(again.then_some(kind));
+            }
+            Next::Wait => tokio::time::sleep(Duration::from_millis(5)).await,
+            Next::End => return,
+        }
+        if run.violations.too_many() {
+            return;
+        }
+    }
+}
+
+impl Run {
+    /// Plans a run.
+    pub fn plan(seed: u64, events: usize, deliveries: usize) -> Self {
+        let bodies = Bodies::new(seed, events, deliveries);
+        let order = bodies.order(deliveries, &mut plan::rng(seed, 0));
+        Self {
+            seed,
+            progress: bodies.events.iter().map(|_| Progress::default()).collect(),
+            bodies,
+            queue: Queue::new(order),
+            secrets: RwLock::new(vec![rotation::secret(seed, 0)]),
+            signing: AtomicUsize::new(0),
+            outcomes: Mutex::default(),
+            violations: Violations::default(),
+            rejected: Mutex::default(),
+            numbers: AtomicU64::new(0),
+        }
+    }
+
+    /// Counts an action or an answer.
+    pub fn count(&self, outcome: &'static str) {
+        *lock(&self.outcomes).entry(outcome).or_default() += 1;
+    }
+
+    /// Makes one delivery. Returns true if the sender has to retry it.
+    async fn deliver(&self, kind: Kind, environment: &mut Environment, rng: &mut Rng) -> bool {
+        if let Kind::Conflict(n) = kind
+            && self.progress[n].confirmed.load(Ordering::SeqCst) == 0
+        {
+            // It is a conflict only after the event is stored.
+            return true;
+        }
+        // The lock keeps a rotation from happening between the signature and the answer.
+        let secrets = self.secrets.read().await;
+        let secret = &secrets[self.version(secrets.len(), rng)];
+        let body = self.bodies.body(kind);
+        let signatures = self.bodies.signatures(kind, secret, rng);
+        let is_event = matches!(kind, Kind::Event(_));
+        self.count(count::DELIVERIES);
+        if rng.u32(0..100) < 3 {
+            self.count(count::LOST_BEFORE);
+            return is_event;
+        }
+        let kill_after = (rng.u32(0..100) < 2).then(|| Duration::from_micros(rng.u64(0..20_000)));
+        let payload = plan::rest(body, &signatures, rng.bool());
+        let answer = match environment.invoke(payload, kill_after).await {
+            Ok(Invoked::Answered(answer)) => answer,
+            Ok(Invoked::Killed) => {
+                self.count(count::KILLED_BEFORE);
+                self.unknown(kind);
+                return is_event;
+            }
+            Err(error) => {
+                self.violations.note(error);
+                return false;
+            }
+        };
+        if kill_after.is_some() {
+            self.count(count::KILLED_AFTER);
+        }
+        let outcome = self.check(kind, &answer);
+        self.count(outcome);
+        if matches!(answer.status, 400 | 409) {
+            lock(&self.rejected).push(body.to_owned());
+        }
+        let is_heard = rng.u32(0..100) >= 3;
+        if !is_heard {
+            self.count(count::LOST_AFTER);
+        }
+        match kind {
+            Kind::Event(n) if answer.status == 200 && is_heard => {
+                self.progress[n].confirmed.fetch_add(1, Ordering::SeqCst);
+                false
+            }
+            Kind::Forged(..) => false,
+            _ => !is_heard || answer.status == 503,
+        }
+    }
+
+    /// The version that signs a delivery: the sender's, or sometimes the one before it, as for a delivery that was signed
+    /// before the sender switched.
+    fn version(&self, versions: usize, rng: &mut Rng) -> usize {
+        let signing = self.signing.load(Ordering::SeqCst);
+        let previous_is_valid = signing > 0 && signing + 1 == versions;
+        signing - usize::from(previous_is_valid && rng.u32(0..5) == 0)
+    }
+
+    fn unknown(&self, kind: Kind) {
+        if let Kind::Event(n) = kind {
+            self.progress[n].unknown.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    /// Checks that this kind of delivery may get this answer, and returns the answer's name.
+    fn check(&self, kind: Kind, answer: &Answer) -> &'static str {
+        let json: Value = serde_json::from_str(&answer.body).unwrap_or_default();
+        match (kind, answer.status) {
+            (Kind::Event(n), 200) => {
+                if json["event_id"] != self.bodies.events[n].id.as_str() || json["received"] != true {
+                    self.violations
+                        .note(format!("an event got the answer of another: {json}"));
+                }
+                if json["duplicate"] == false {
+                    self.progress[n].answered_new.fetch_add(1, Ordering::SeqCst);
+                    "200, duplicate: false"
+                } else {
+                    "200, duplicate: true"
+                }
+            }
+            (Kind::Event(_), 503) => {
+                self.unknown(kind);
+                "503 for an event"
+            }
+            (Kind::Forged(..), 401) => "401 for a forgery",
+            (Kind::Forged(_, Forgery::AnotherSecret | Forgery::FlippedBit | Forgery::AnotherBody), 503) => {
+                "503 for a forgery while Secrets Manager fails"
+            }
+            (Kind::Conflict(_), 409) => "409 for other data with a known id",
+            (Kind::NotAnEvent(_), 400) => "400 for a body that is not an event",
+            (Kind::Conflict(_) | Kind::NotAnEvent(_), 503) => "503 for a delivery that is to be rejected",
+            (_, status) => {
+                self.violations
+                    .note(format!("{status} for {}: {json}", kind.name()));
+                "wrong answers"
+            }
+        }
+    }
+}
