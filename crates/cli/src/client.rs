@@ -88,43 +88,6 @@ pub fn is_loopback(uri: &Uri) -> bool {
     hosts::is_loopback(uri.host().unwrap_or_default())
 }
 
-/// Reads a base address: a host, perhaps a scheme, a port and a path, and nothing behind it.
-pub fn base(text: &str) -> Result<Uri, &'static str> {
-    const FORM: &str = "an address looks like https://host or 127.0.0.1:8080, with a number for a port";
-    let text = text.trim_end_matches('/');
-    let whole = if text.contains("://") {
-        text.to_owned()
-    } else {
-        format!("http://{text}")
-    };
-    let uri: Uri = whole.parse().map_err(|_| FORM)?;
-    let (Some("http" | "https"), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
-        return Err(FORM);
-    };
-    // `Uri` accepts any text as a port, and drops a fragment.
-    let port = authority.as_str().strip_prefix(authority.host()).ok_or(FORM)?;
-    let has_port = port.is_empty() || authority.port_u16().is_some_and(|port| port > 0);
-    let is_complete = !authority.host().is_empty() && has_port && uri.query().is_none();
-    if is_complete && !text.contains('#') {
-        Ok(uri)
-    } else {
-        Err(FORM)
-    }
-}
-
-/// Reads the address of a receiver, with or without `/webhook`.
-pub fn receiver(text: &str) -> Result<Uri, &'static str> {
-    let text = text.trim_end_matches('/');
-    base(text.strip_suffix("/webhook").unwrap_or(text))
-}
-
-/// `base` and what comes behind it.
-pub fn join(base: &Uri, path_and_query: &str) -> Uri {
-    let text = format!("{}{path_and_query}", base.to_string().trim_end_matches('/'));
-    // Both parts were read as addresses before, or are made of percent-encoded text.
-    text.parse().unwrap_or_else(|_| base.clone())
-}
-
 /// The bytes that stay as they are in a segment of a path or a value of a query (RFC 3986, "unreserved").
 const UNRESERVED: AsciiSet = NON_ALPHANUMERIC
     .remove(b'-')
@@ -156,42 +119,6 @@ mod tests {
             ("é", "%C3%A9"),
         ] {
             assert_eq!(encode(text), expected);
-            let uri = join(
-                &base("http://[::1]:1/live/").expect("an address"),
-                &format!("/events/{expected}"),
-            );
-            assert_eq!(uri.to_string(), format!("http://[::1]:1/live/events/{expected}"));
         }
-    }
-
-    #[test]
-    fn an_address_that_cannot_be_meant_is_refused() {
-        for (text, expected) in [
-            ("localhost:8080", "http://localhost:8080/"),
-            ("http://127.0.0.1:8080/", "http://127.0.0.1:8080/"),
-            ("https://host/live/", "https://host/live"),
-        ] {
-            assert_eq!(base(text).map(|uri| uri.to_string()).as_deref(), Ok(expected));
-        }
-        for text in [
-            "",
-            "ftp://host",
-            "http://127.0.0.1:8O80",
-            "http://host:0",
-            "http://host:70000",
-            "http://user@host",
-            "https://host?a",
-            "https://host#a",
-            "http://",
-            "a b",
-        ] {
-            assert!(base(text).is_err(), "{text}");
-        }
-        assert_eq!(
-            receiver("localhost:8080/webhook/")
-                .map(|uri| uri.to_string())
-                .as_deref(),
-            Ok("http://localhost:8080/")
-        );
     }
 }

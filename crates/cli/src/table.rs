@@ -22,7 +22,6 @@ use sonotheia_webhook::telemetry::Telemetry;
 
 use crate::args;
 use crate::args::random_hex;
-use crate::client;
 use crate::failure::Failure;
 use crate::remote::RemoteError;
 use crate::sdk;
@@ -38,7 +37,7 @@ pub struct Account {
     #[arg(long, value_parser = args::region)]
     pub region: Option<String>,
     /// The address of an embedded DynamoDB, as `serve` and `backends` print it
-    #[arg(long, value_name = "URL", value_parser = client::base, conflicts_with = "region")]
+    #[arg(long, value_name = "URL", value_parser = crate::address::base, conflicts_with = "region")]
     dynamodb: Option<Uri>,
 }
 

@@ -5,15 +5,14 @@ mod report;
 mod secret;
 mod table;
 
-use axum::http::Uri;
 use clap::Args;
 use sonotheia_webhook::store::Store;
 
+use crate::address::Address;
 use crate::args::{print, usage};
 use crate::failure::Failure;
 use crate::interrupt;
 use crate::remote::RemoteError;
-use crate::sender::send::target;
 use crate::table::Account;
 use receiver::Receiver;
 use report::{Found, Report, wrong};
@@ -33,8 +32,8 @@ const SENDER_CIDRS: &str = "doctor cannot see the stack's parameter SenderCidrs.
 )]
 pub struct Doctor {
     /// The webhook's address, the stack's output WebhookUrl; without it and --table, the receiver on this machine
-    #[arg(long, value_parser = target)]
-    url: Option<Uri>,
+    #[arg(long, value_parser = Address::parse)]
+    url: Option<Address>,
     /// The table, the stack's output EventsTableName
     #[arg(long, value_name = "NAME")]
     table: Option<String>,
@@ -67,7 +66,7 @@ impl Doctor {
         let secret = secret::check(&self.secret, self.account.region.as_deref(), &mut report).await;
         let store = self.table(&mut report).await;
         let url = match (&self.url, &self.table) {
-            (Some(url), _) => Some(url.clone()),
+            (Some(url), _) => Some(url.webhook()),
             (None, Some(_)) => None,
             (None, None) => HERE.parse().ok(),
         };

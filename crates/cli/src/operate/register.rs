@@ -8,8 +8,9 @@ use serde_json::Value;
 use sonotheia_webhook::event::types::known_types;
 
 use super::sonotheia_api::{Api, KEY, came, is_json};
+use crate::address;
 use crate::args::{json, print, usage};
-use crate::client::{self, Answer};
+use crate::client::Answer;
 use crate::failure::Failure;
 use crate::remote::RemoteError;
 use crate::show::Pretty;
@@ -156,7 +157,7 @@ impl Register {
         };
         print(&format!(
             "POST {}\nAuthorization: Bearer ${KEY}\nX-API-Key: ${KEY}\nContent-Type: application/json\n\n{}\n\n",
-            client::join(&self.api.base_url, PATH),
+            address::join(&self.api.base_url, PATH),
             Pretty(&call(shown))
         ))?;
         if !self.apply {

@@ -5,6 +5,7 @@ use axum::http::{HeaderValue, Uri};
 use clap::Args;
 use ureq::Agent;
 
+use crate::address;
 use crate::client::{self, Answer};
 use crate::failure::Failure;
 use crate::interrupt::blocking;
@@ -24,12 +25,12 @@ pub struct Api {
     pub base_url: Uri,
 }
 
-fn address(text: &str) -> Result<Uri, &'static str> {
+fn address(text: &str) -> Result<Uri, String> {
     // Sonotheia's documents write the address with the version, which is in the calls' paths here.
     let text = text.trim_end_matches('/');
-    let uri = client::base(text.strip_suffix("/v1").unwrap_or(text))?;
+    let uri = address::base(text.strip_suffix("/v1").unwrap_or(text)).map_err(|error| error.to_string())?;
     if uri.scheme_str() == Some("http") && !client::is_loopback(&uri) {
-        return Err("the key goes over https only, except to this machine");
+        return Err("the key goes over https only, except to this machine".to_owned());
     }
     Ok(uri)
 }
@@ -69,7 +70,7 @@ impl Api {
 impl Session {
     /// Makes a GET call. Returns the answer if its status is 2xx.
     pub async fn get(&self, path_and_query: &str) -> Result<Answer, Failure> {
-        let (session, url) = (self.clone(), client::join(&self.base, path_and_query));
+        let (session, url) = (self.clone(), address::join(&self.base, path_and_query));
         blocking(move || {
             let request = session.agent.get(&url).header("Accept", "application/json");
             let request = request.header("Authorization", &session.bearer);
@@ -81,7 +82,7 @@ impl Session {
 
     /// Makes a POST call with a JSON body. Returns the answer if its status is 2xx.
     pub async fn post(&self, path: &str, body: String) -> Result<Answer, Failure> {
-        let (session, url) = (self.clone(), client::join(&self.base, path));
+        let (session, url) = (self.clone(), address::join(&self.base, path));
         blocking(move || {
             let request = session
                 .agent

@@ -11,6 +11,7 @@ use sonotheia_webhook::router::router;
 use tower::ServiceExt;
 use ureq::Agent;
 
+use crate::address::{Address, join};
 use crate::client::{self, Answer};
 use crate::failure::Failure;
 use crate::interrupt::blocking;
@@ -27,8 +28,8 @@ pub const RESULTS: &str = "/results";
 #[derive(Args)]
 pub struct Place {
     /// A receiver that asks for no credentials: the address that `serve` prints, with or without /webhook
-    #[arg(long, default_value = "http://127.0.0.1:8080", value_parser = client::receiver, conflicts_with_all = ["table", "region", "dynamodb"])]
-    url: Uri,
+    #[arg(long, default_value = "http://127.0.0.1:8080", value_parser = Address::parse, conflicts_with_all = ["table", "region", "dynamodb"])]
+    url: Address,
     /// The table of a deployment, read with the usual AWS credentials
     #[arg(long, value_name = "NAME")]
     pub table: Option<String>,
@@ -49,10 +50,11 @@ impl Place {
             if self.account.region.is_some() {
                 crate::args::usage("--region needs --table");
             }
-            client::check(&self.url)?;
+            let url = self.url.base().clone();
+            client::check(&url)?;
             return Ok(Reader::Receiver {
-                agent: client::config(&self.url).build().into(),
-                url: self.url.clone(),
+                agent: client::config(&url).build().into(),
+                url,
             });
         };
         let app = self.account.app(table).await?;
@@ -111,7 +113,7 @@ impl Reader {
     async fn ask(&self, path_and_query: &str) -> Result<Asked, Failure> {
         let (from, status, body) = match self {
             Self::Receiver { agent, url } => {
-                let (agent, url) = (agent.clone(), client::join(url, path_and_query));
+                let (agent, url) = (agent.clone(), join(url, path_and_query));
                 let from = url.to_string();
                 let read = move || Answer::read(&url, agent.get(&url).call(), MAX_ANSWER_BYTES);
                 let answer = blocking(read).await?;

@@ -8,8 +8,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use axum::http::uri::PathAndQuery;
-use axum::http::{StatusCode, Uri};
+use axum::http::StatusCode;
 use clap::Args;
 use clap::builder::PossibleValuesParser;
 use emulators::sample_events::Envelope;
@@ -19,6 +18,7 @@ use sonotheia_webhook::timestamp::Timestamp;
 
 use self::plan::{Step, plan};
 use self::post::{Answer, Delivery, Sender, Source};
+use crate::address::Address;
 use crate::args::random_hex;
 use crate::args::{SecretArg, print, read, usage};
 use crate::failure::Failure;
@@ -33,8 +33,8 @@ pub struct Send {
     #[arg(value_name = "TYPE", value_parser = PossibleValuesParser::new(known_types()))]
     types: Vec<String>,
     /// The receiver; `/webhook` is added to an address without a path
-    #[arg(long, default_value = "http://127.0.0.1:8080/webhook", value_parser = target)]
-    url: Uri,
+    #[arg(long, default_value = "http://127.0.0.1:8080/webhook", value_parser = Address::parse)]
+    url: Address,
     #[command(flatten)]
     key: SecretArg,
     /// Send this file's bytes as they are, and not samples; `-` is standard input
@@ -58,20 +58,6 @@ pub struct Send {
     /// Decides which ones repeat or are corrupt
     #[arg(long, default_value_t = 0)]
     seed: u64,
-}
-
-/// An address that can be posted to.
-pub fn target(text: &str) -> Result<Uri, &'static str> {
-    const FORM: &str = "an address looks like http://127.0.0.1:8080/webhook";
-    let uri: Uri = text.parse().map_err(|_| FORM)?;
-    if !matches!(uri.scheme_str(), Some("http" | "https")) {
-        return Err(FORM);
-    }
-    let mut parts = uri.into_parts();
-    if parts.path_and_query.as_ref().is_none_or(|path| path == "/") {
-        parts.path_and_query = Some(PathAndQuery::from_static("/webhook"));
-    }
-    Uri::from_parts(parts).map_err(|_| FORM)
 }
 
 impl Send {
@@ -103,7 +89,7 @@ impl Send {
         let threads = usize::from(self.concurrency).min(steps.len());
         let mut tally = Tally::new(&self, steps.len());
         let sender = Sender::new(
-            self.url,
+            self.url.webhook(),
             self.key.secret,
             source,
             steps,
@@ -152,7 +138,7 @@ impl Tally {
             bar.set_style(style);
         }
         Self {
-            url: send.url.to_string(),
+            url: send.url.webhook().to_string(),
             each,
             bar,
             begun: Instant::now(),
@@ -244,22 +230,5 @@ mod tests {
         assert_eq!([of(1, 50), of(1, 99)], [1, 1]);
         assert_eq!([of(8, 50), of(8, 99)], [4, 8]);
         assert_eq!([of(1000, 50), of(1000, 99)], [500, 990]);
-    }
-
-    #[test]
-    fn an_address_without_a_path_gets_the_receivers() {
-        for (text, expected) in [
-            ("http://127.0.0.1:8080", "http://127.0.0.1:8080/webhook"),
-            ("http://[::1]:8080/", "http://[::1]:8080/webhook"),
-            (
-                "https://api.example/live/webhook?a=b",
-                "https://api.example/live/webhook?a=b",
-            ),
-        ] {
-            assert_eq!(target(text).map(|uri| uri.to_string()).as_deref(), Ok(expected));
-        }
-        for text in ["127.0.0.1:8080", "/webhook", "ftp://127.0.0.1", "http://", ""] {
-            assert!(target(text).is_err(), "{text}");
-        }
     }
 }

@@ -4,6 +4,7 @@
     reason = "a test that cannot go on should stop where it stands"
 )]
 
+mod addresses;
 mod doctor;
 mod ends;
 mod environment;
@@ -431,6 +432,11 @@ fn bad_usage_is_status_2() {
         vec!["results", "--region", "eu-central-1"],
         vec!["results", "--url", "http://127.0.0.1:8O80"],
         vec!["results", "--url", "ftp://127.0.0.1"],
+        vec!["results", "--url", "http://127.0.0.1:8080/results"],
+        vec!["tail", "--url", "http://127.0.0.1:8080/live"],
+        vec!["event", "e", "--url", "http://user@127.0.0.1"],
+        vec!["doctor", "--url", "http://127.0.0.1:8O80/webhook"],
+        vec!["doctor", "--url", "http://127.0.0.1:8080/health"],
         vec!["results", ""],
         vec!["redrive", "--table", "t", "--dynamodb", "http://127.0.0.1:8O80"],
         vec!["reconcile", "--table", "t", "--apply", "--dry-run"],

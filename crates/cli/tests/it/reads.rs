@@ -207,8 +207,8 @@ fn the_address_of_the_webhook_reads_too_and_no_path_differs_from_no_record() {
         failed(&at(&["event", "another"]), "no event another");
         assert_eq!(succeeded(&at(&["results", "another"])), "No records.\n");
     }
-    // The receiver answers below such a path, and says that it knows no path. That is not an empty list.
-    let below = format!("{}/live", server.url);
+    // The receiver says that it knows no such path. That is not an empty list.
+    let below = format!("{}/live/webhook", server.url);
     for arguments in [
         &["results"][..],
         &["results", "--json"],
