@@ -40,9 +40,12 @@ impl Fault {
     }
 }
 
+/// Chooses the fault of a request by its number and its text.
+type Choose = dyn Fn(u64, &Message) -> Fault + Send + Sync;
+
 /// The choice of a fault, by the number of the request (from 0 on) and the request.
 #[derive(Clone)]
-pub struct Faults(Arc<dyn Fn(u64, &Message) -> Fault + Send + Sync>);
+pub struct Faults(Arc<Choose>);
 
 impl Faults {
     /// Faults by a function.
