@@ -43,6 +43,10 @@ impl Serialize for Reply {
         if self.shape != Shape::Payload2 {
             reply.serialize_entry("multiValueHeaders", &Headers(&self.headers, |value| [value]))?;
         }
+        if self.shape == Shape::Payload2 {
+            // API Gateway does not need the list. `cargo lambda watch` refuses an answer without it.
+            reply.serialize_entry("cookies", &[""; 0])?;
+        }
         reply.serialize_entry("body", &self.body)?;
         reply.serialize_entry("isBase64Encoded", &false)?;
         reply.end()

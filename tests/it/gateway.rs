@@ -2,6 +2,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use lambda_http::aws_lambda_events::apigw::ApiGatewayV2httpResponse;
 use lambda_http::lambda_runtime::{Context, LambdaEvent};
 use serde_json::{Value, json};
 use sonotheia_webhook::lambda::Handler;
@@ -26,6 +27,10 @@ async fn invoke(receiver: &Receiver, event: &Value) -> (u16, Value, Value) {
     context.xray_trace_id = Some("Root=1-6970c8c0-0123456789abcdef01234567".into());
     let Ok(reply) = gateway.call(LambdaEvent::new(payload, context)).await;
     let reply = serde_json::to_value(&reply).expect("a reply");
+    if event["version"] == "2.0" || reply.get("multiValueHeaders").is_none() {
+        // `cargo lambda watch` reads the answer by this type.
+        serde_json::from_value::<ApiGatewayV2httpResponse>(reply.clone()).expect("an answer of payload 2.0");
+    }
     let status = reply["statusCode"].as_u64().expect("a status") as u16;
     let body = reply["body"].as_str().expect("a text body");
     assert_eq!(reply["isBase64Encoded"], false, "{reply}");
@@ -264,7 +269,7 @@ fn assert_line(receiver: &Receiver, status: u16) {
 }
 
 #[tokio::test]
-async fn header_values_outside_of_ascii_are_taken() {
+async fn header_values_outside_of_ascii_are_read() {
     let receiver = Receiver::start().await;
     for (i, (front, template)) in FRONTS.into_iter().enumerate() {
         let body = deepfake(&format!("event-{i}"), "session-1", 0.5).to_string();
