@@ -24,7 +24,7 @@ use crate::error::{HttpError, json};
 use crate::store::{Position, Record, StoreError};
 use crate::telemetry::Invocation;
 use crate::timestamp::Timestamp;
-use cursor::{Cursor, Shards, merge};
+use cursor::{Cursor, merge};
 use query::{MAX_LIMIT, Query};
 use shown::{MAX_ANSWER, Shown, cost};
 
@@ -113,8 +113,7 @@ pub async fn all(
         )?;
         let filter = query.filter()?;
         let limit = query.limit()?;
-        let cursor = query.cursor()?.unwrap_or_else(|| Shards::start(&filter));
-        cursor.check(&filter)?;
+        let cursor = query.shards(&filter)?;
 
         let now = Timestamp::now();
         // DynamoDB's limit counts records before the filter, so a filter would make many empty pages.

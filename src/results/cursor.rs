@@ -3,8 +3,6 @@
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use super::query::invalid;
-use crate::error::HttpError;
 use crate::store::schema::SHARDS;
 use crate::store::{Filter, Page, Position, Record};
 use crate::timestamp::{Parsed, Timestamp};
@@ -34,21 +32,16 @@ impl Shards {
         Self { until, progress }
     }
 
-    /// Checks that the cursor lies within the filter's bounds, since DynamoDB does not start a query outside of them.
-    pub fn check(&self, filter: &Filter) -> Result<(), HttpError> {
+    /// True if the cursor lies within the filter's bounds. DynamoDB does not start a query outside of them.
+    pub fn is_within(&self, filter: &Filter) -> bool {
         let (from, to) = filter.bounds();
-        let is_outside = |time: &String| *time < from || *time > to;
         let times = self.progress.iter().filter_map(|progress| match progress {
             Progress::After(position) => Some(&position.received_at),
             Progress::Start | Progress::Done => None,
         });
-        if times.chain([&self.until]).any(is_outside) {
-            return Err(invalid(
-                "cursor",
-                "belongs to a query with another `from` or `to`",
-            ));
-        }
-        Ok(())
+        times
+            .chain([&self.until])
+            .all(|time| (&from..=&to).contains(&time))
     }
 
     /// The shards that may have more records, each with the place where its next page starts.

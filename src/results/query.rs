@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-use super::cursor::Cursor;
+use super::cursor::{Cursor, Shards};
 use crate::error::HttpError;
 use crate::store::{Filter, Outcome};
 use crate::timestamp::{Parsed, Timestamp};
@@ -63,6 +63,18 @@ impl<'a> Query<'a> {
             .transpose()
     }
 
+    /// The cursor over all records. Without one in the query, it is the first page's.
+    pub fn shards(&self, filter: &Filter) -> Result<Shards, HttpError> {
+        match self.cursor::<Shards>()? {
+            None => Ok(Shards::start(filter)),
+            Some(shards) if shards.is_within(filter) => Ok(shards),
+            Some(_) => Err(invalid(
+                "cursor",
+                "belongs to a query with another `from` or `to`",
+            )),
+        }
+    }
+
     fn time(&self, name: &str) -> Result<Option<Timestamp>, HttpError> {
         match self.get(name).map(Timestamp::parse) {
             None => Ok(None),
@@ -97,7 +109,7 @@ impl<'a> Query<'a> {
     }
 }
 
-pub(super) fn invalid(parameter: &str, fault: impl Into<String>) -> HttpError {
+fn invalid(parameter: &str, fault: impl Into<String>) -> HttpError {
     HttpError::InvalidQuery {
         // A name that the receiver does not know may be long.
         parameter: parameter.chars().take(64).collect(),

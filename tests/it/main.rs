@@ -6,7 +6,7 @@ mod configuration;
 mod contract;
 mod cost;
 mod faults;
-mod gateway;
+mod fronts;
 mod golden;
 mod infrastructure;
 mod json_suite;
