@@ -83,7 +83,7 @@ async fn a_path_without_a_route_at_the_gateway_has_no_route_in_the_receiver() {
         "/nope",
     ] {
         for resource in ["/{unknown+}", "/results"] {
-            let mut event = event(include_str!("../events/rest.json"), "", "");
+            let mut event = event(include_str!("../../events/rest.json"), "", "");
             event["httpMethod"] = json!("GET");
             event["path"] = json!(path);
             event["resource"] = json!(resource);
@@ -113,7 +113,7 @@ async fn a_session_id_with_a_slash_in_it_is_read_back_through_a_rest_api() {
         ("/results/{session_id}", "/results/session%2F1%20%C3%A9"),
         ("/events/{event_id}", "/events/event%2F1%20%C3%A9"),
     ] {
-        let mut event = event(include_str!("../events/rest.json"), "", "");
+        let mut event = event(include_str!("../../events/rest.json"), "", "");
         event["httpMethod"] = json!("GET");
         event["path"] = json!(path);
         event["resource"] = json!(resource);
