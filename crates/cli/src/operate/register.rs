@@ -216,7 +216,8 @@ impl Register {
         let value = serde_json::from_slice(&answer.body)
             .ok()
             .filter(|_| is_json(answer));
-        let Some(mut value @ (Value::Object(_) | Value::Array(_))) = value else {
+        let is_wanted = |value: &Value| value.is_object() || (self.list && value.is_array());
+        let Some(mut value) = value.filter(is_wanted) else {
             return Err(RemoteError::NotAnObject {
                 url: self.api.base_url.to_string(),
                 status: answer.status,

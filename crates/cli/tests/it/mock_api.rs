@@ -41,7 +41,19 @@ impl MockApi {
 
     fn reconcile(&self, table: &[&str]) -> std::process::Output {
         run_with(
-            &[&["reconcile", "--base-url", &self.url, "--since", "1h"], table].concat(),
+            &[
+                &[
+                    "reconcile",
+                    "--base-url",
+                    &self.url,
+                    "--since",
+                    "1h",
+                    "--retention-days",
+                    "3650",
+                ],
+                table,
+            ]
+            .concat(),
             &KEY,
             "",
         )

@@ -110,7 +110,7 @@ impl Stage {
         let data = self.folder.path().join("events.db");
         let (port, data) = (self.port.to_string(), data.to_string_lossy().into_owned());
         let secret = ("SONOTHEIA_WEBHOOK_SECRET", self.secret.as_str());
-        let arguments = ["serve", "--port", &port, "--data", &data, "--log", "json"];
+        let arguments = ["serve", "--port", &port, "--data", &data];
         let (process, lines) = start(&arguments, &[secret], "Table: ")?;
         let address = after(&lines, "Listening on ");
         let port = address.rsplit(':').next().and_then(|port| port.parse().ok());
