@@ -77,6 +77,13 @@ pub enum Failure {
         #[source]
         source: Box<ureq::Error>,
     },
+    /// A step of the demo did not go as it should.
+    #[error("demo: the step \"{step}\" failed: {fault}")]
+    Demo {
+        step: &'static str,
+        /// The answer that was not the expected one.
+        fault: String,
+    },
     /// A deployment, AWS or Sonotheia's API.
     #[error(transparent)]
     Remote(#[from] RemoteError),

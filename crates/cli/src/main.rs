@@ -30,7 +30,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use local::{backends, serve};
+use local::{backends, demo, mock_api, serve};
 use operate::{doctor, reconcile, redrive, register};
 use records::{event, results, tail};
 use sender::{send, sign};
@@ -45,6 +45,8 @@ enum Command {
     Serve(serve::Serve),
     Send(send::Send),
     Backends(backends::Backends),
+    MockApi(mock_api::MockApi),
+    Demo(demo::Demo),
     Sign(sign::Sign),
     Verify(sign::Verify),
     Results(results::Results),
@@ -63,6 +65,8 @@ fn main() -> ExitCode {
         Command::Serve(serve) => serve.run(),
         Command::Send(send) => send.run(),
         Command::Backends(backends) => backends.run(),
+        Command::MockApi(mock_api) => mock_api.run(),
+        Command::Demo(demo) => demo.run(),
         Command::Sign(sign) => sign.run(),
         Command::Verify(verify) => verify.run(),
         Command::Results(results) => results.run(),

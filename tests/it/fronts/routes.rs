@@ -56,7 +56,11 @@ async fn the_stage_is_not_a_part_of_the_path() {
     let receiver = Receiver::start().await;
     for path in ["/live/webhook", "/webhook"] {
         let body = deepfake(path, "session-1", 0.5).to_string();
-        let mut event = event(include_str!("../../events/http.json"), &body, &sign(&body, SECRET));
+        let mut event = event(
+            include_str!("../../events/http.json"),
+            &body,
+            &sign(&body, SECRET),
+        );
         event["rawPath"] = json!(path);
         event["requestContext"]["stage"] = json!("live");
         let (status, answer, _) = invoke(&receiver, &event).await;

@@ -2,4 +2,6 @@
 
 pub mod back_ends;
 pub mod backends;
+pub mod demo;
+pub mod mock_api;
 pub mod serve;

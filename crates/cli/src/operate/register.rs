@@ -1,8 +1,8 @@
-//! `register`: the call that makes Sonotheia deliver to a webhook.
+//! `register`: the calls that make Sonotheia deliver to a webhook, list the registered webhooks, and delete one.
 
 use axum::http::Uri;
 use clap::Args;
-use clap::builder::PossibleValuesParser;
+use clap::builder::{NonEmptyStringValueParser, PossibleValuesParser};
 use serde::Serialize;
 use serde_json::Value;
 use sonotheia_webhook::event::types::known_types;
@@ -10,7 +10,7 @@ use sonotheia_webhook::event::types::known_types;
 use super::sonotheia_api::{Api, KEY, came, is_json};
 use crate::address;
 use crate::args::{json, print, usage};
-use crate::client::Answer;
+use crate::client::{Answer, encode};
 use crate::failure::Failure;
 use crate::remote::RemoteError;
 use crate::show::Pretty;
@@ -20,11 +20,21 @@ const PATH: &str = "/v1/webhooks";
 
 const REDACTED: &str = "(redacted)";
 
-/// Print the call that registers a webhook with Sonotheia, and with --apply make it
+/// The most characters of an answer that are printed.
+const MAX_SHOWN: usize = 10_000;
+
+/// Print the call that registers a webhook with Sonotheia, and with --apply make it; list or delete webhooks
 #[derive(Args)]
 pub struct Register {
     /// The webhook's address, the stack's output WebhookUrl: https://…/webhook
-    url: String,
+    #[arg(required_unless_present_any = ["list", "delete"])]
+    url: Option<String>,
+    /// List the registered webhooks
+    #[arg(long, conflicts_with_all = ["url", "delete", "apply"])]
+    list: bool,
+    /// Delete the webhook with this id; without --apply, print the call
+    #[arg(long, value_name = "ID", conflicts_with = "url", value_parser = NonEmptyStringValueParser::new())]
+    delete: Option<String>,
     /// The event types to deliver, with commas between; without it, all known types
     #[arg(long, value_name = "TYPE", value_delimiter = ',', value_parser = PossibleValuesParser::new(known_types()))]
     events: Vec<String>,
@@ -114,9 +124,16 @@ struct Call<'a> {
 }
 
 impl Register {
-    /// Prints the call, and the answer if it was made.
+    /// Prints the call, and the answer if the call was made.
     pub fn run(mut self) -> Result<(), Failure> {
-        if let Err(BadTarget { fault, can_force }) = check(&self.url)
+        if self.list {
+            return interrupt::run(self.print_list());
+        }
+        if let Some(id) = self.delete.clone() {
+            return interrupt::run(self.remove(&id));
+        }
+        let url = self.url.take().unwrap_or_default();
+        if let Err(BadTarget { fault, can_force }) = check(&url)
             && !(can_force && self.force)
         {
             let hint = if can_force {
@@ -125,8 +142,7 @@ impl Register {
                 ""
             };
             usage(&format!(
-                "cannot register {:?}: {fault}; the address is the stack's output WebhookUrl, https://…/webhook{hint}",
-                self.url
+                "cannot register {url:?}: {fault}; the address is the stack's output WebhookUrl, https://…/webhook{hint}"
             ));
         }
         if self.events.is_empty() {
@@ -136,16 +152,16 @@ impl Register {
         if !self.events.iter().all(|event| seen.insert(event)) {
             usage("--events has a type more than once");
         }
-        interrupt::run(self.call())
+        interrupt::run(self.register(&url))
     }
 
-    async fn call(&self) -> Result<(), Failure> {
+    async fn register(&self, url: &str) -> Result<(), Failure> {
         let Some(secret) = self.secret.text(self.region.as_deref()).await? else {
             usage("no secret: --secret-id names it in Secrets Manager, or SONOTHEIA_WEBHOOK_SECRET holds it");
         };
         let call = |secret| {
             json(&Call {
-                url: &self.url,
+                url,
                 events: &self.events,
                 secret,
             })
@@ -155,11 +171,8 @@ impl Register {
         } else {
             REDACTED
         };
-        print(&format!(
-            "POST {}\nAuthorization: Bearer ${KEY}\nX-API-Key: ${KEY}\nContent-Type: application/json\n\n{}\n\n",
-            address::join(&self.api.base_url, PATH),
-            Pretty(&call(shown))
-        ))?;
+        let body = format!("Content-Type: application/json\n\n{}\n", Pretty(&call(shown)));
+        self.print_call("POST", PATH, &body)?;
         if !self.apply {
             let more = if self.show_secret {
                 ""
@@ -169,23 +182,42 @@ impl Register {
             return print(&format!("Not sent: --apply sends it{more}.\n"));
         }
         let answer = self.api.session()?.post(PATH, call(&secret)).await?;
-        let mut hidden = vec![std::env::var(KEY).unwrap_or_default().trim().to_owned()];
-        if !self.show_secret {
-            hidden.push(secret);
-        }
-        let text: String = self.answer(&answer, &hidden)?.chars().take(10_000).collect();
+        let text = self.shown(&answer, Some(secret))?;
         print(&format!(
             "Registered: Sonotheia answered {}.\n{text}\n",
             answer.status
         ))
     }
 
-    /// The answer for a person, without the texts that it may repeat from the call.
-    fn answer(&self, answer: &Answer, hidden: &[String]) -> Result<String, Failure> {
-        let object = serde_json::from_slice(&answer.body)
+    async fn print_list(&self) -> Result<(), Failure> {
+        let answer = self.api.session()?.get(PATH).await?;
+        print(&format!("{}\n", self.shown(&answer, None)?))
+    }
+
+    async fn remove(&self, id: &str) -> Result<(), Failure> {
+        let path = format!("{PATH}/{}", encode(id));
+        self.print_call("DELETE", &path, "")?;
+        if !self.apply {
+            return print("Not sent: --apply sends it.\n");
+        }
+        let answer = self.api.session()?.delete(&path).await?;
+        print(&format!("Deleted: Sonotheia answered {}.\n", answer.status))
+    }
+
+    fn print_call(&self, method: &str, path: &str, rest: &str) -> Result<(), Failure> {
+        let url = address::join(&self.api.base_url, path);
+        print(&format!(
+            "{method} {url}\nAuthorization: Bearer ${KEY}\nX-API-Key: ${KEY}\n{rest}\n"
+        ))
+    }
+
+    /// The answer for a person, without the key and without the secrets that it may hold.
+    fn shown(&self, answer: &Answer, secret: Option<String>) -> Result<String, Failure> {
+        let value = serde_json::from_slice(&answer.body)
             .ok()
             .filter(|_| is_json(answer));
-        let Some(Value::Object(mut object)) = object else {
+        let is_wanted = |value: &Value| value.is_object() || (self.list && value.is_array());
+        let Some(mut value) = value.filter(is_wanted) else {
             return Err(RemoteError::NotAnObject {
                 url: self.api.base_url.to_string(),
                 status: answer.status,
@@ -193,8 +225,35 @@ impl Register {
             }
             .into());
         };
-        object.values_mut().for_each(|value| redact(value, hidden));
-        Ok(Pretty(&json(&object)).to_string())
+        let mut hidden = vec![std::env::var(KEY).unwrap_or_default().trim().to_owned()];
+        if !self.show_secret {
+            hidden.extend(secret);
+            hide_secrets(&mut value);
+        }
+        redact(&mut value, &hidden);
+        Ok(Pretty(&json(&value))
+            .to_string()
+            .chars()
+            .take(MAX_SHOWN)
+            .collect())
+    }
+}
+
+/// Hides every member `secret`: a list may show the secrets of all webhooks.
+fn hide_secrets(value: &mut Value) {
+    match value {
+        Value::Array(values) => values.iter_mut().for_each(hide_secrets),
+        Value::Object(members) => {
+            for (name, value) in members {
+                match value {
+                    Value::String(text) if name.to_ascii_lowercase().contains("secret") => {
+                        *text = REDACTED.to_owned()
+                    }
+                    value => hide_secrets(value),
+                }
+            }
+        }
+        _ => {}
     }
 }
 

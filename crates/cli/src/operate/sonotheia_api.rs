@@ -96,6 +96,18 @@ impl Session {
         .await
     }
 
+    /// Makes a DELETE call. Returns the answer if its status is 2xx.
+    pub async fn delete(&self, path: &str) -> Result<Answer, Failure> {
+        let (session, url) = (self.clone(), address::join(&self.base, path));
+        blocking(move || {
+            let request = session.agent.delete(&url).header("Accept", "application/json");
+            let request = request.header("Authorization", &session.bearer);
+            let sent = request.header("X-API-Key", &session.key).call();
+            session.answer(&url, sent)
+        })
+        .await
+    }
+
     /// The path and query of an address, if it has the API's own scheme, host and port: the key goes nowhere else.
     pub fn own_path(&self, address: &str) -> Option<String> {
         let path = match address.strip_prefix('/') {

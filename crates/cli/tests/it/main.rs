@@ -12,6 +12,7 @@ mod inspector;
 mod lists;
 mod manual;
 mod mock;
+mod mock_api;
 mod proxies;
 mod reads;
 mod reconcile;

@@ -4,10 +4,12 @@ use std::process::Command;
 
 use super::{run, succeeded, text};
 
-const COMMANDS: [&str; 14] = [
+const COMMANDS: [&str; 16] = [
     "serve",
     "send",
     "backends",
+    "mock-api",
+    "demo",
     "sign",
     "verify",
     "results",
