@@ -4,10 +4,24 @@ use std::error::Error;
 use std::io::{self, Write};
 use std::path::PathBuf;
 
+use crate::local::KeptSecretError;
 use crate::remote::RemoteError;
 use emulators::BoxError;
 use sonotheia_webhook::config::Faults;
 use sonotheia_webhook::signature::{EmptySecret, MalformedSignature};
+
+/// What to do about a port.
+fn listen_hint(error: &io::Error, option: &str) -> String {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => format!(
+            "the port is in use, perhaps by another `serve`; end that program, or choose another port with {option}"
+        ),
+        io::ErrorKind::PermissionDenied => {
+            format!("ports below 1024 need more permissions; choose another port with {option}")
+        }
+        _ => format!("choose an address of this machine with --host, or another port with {option}"),
+    }
+}
 
 /// Why a command ends with status 1.
 #[derive(Debug, thiserror::Error)]
@@ -18,8 +32,8 @@ pub enum Failure {
     /// Likewise.
     #[error(transparent)]
     EmptySecret(#[from] EmptySecret),
-    /// The address is taken, or not ours.
-    #[error("can't listen on {address}; {option} chooses another port")]
+    /// The port is in use, or the address is not an address of this machine.
+    #[error("cannot listen on {address}: {}", listen_hint(source, option))]
     Listen {
         address: String,
         /// The command's option for the port.
@@ -27,13 +41,22 @@ pub enum Failure {
         #[source]
         source: io::Error,
     },
-    /// The database's file can't be opened.
-    #[error("can't use {} as the database; --data takes a new file, or one that `serve` made", file.display())]
+    /// The file cannot hold the records.
+    #[error("cannot use {} for --data", file.display())]
     Data {
         file: PathBuf,
         #[source]
         source: BoxError,
     },
+    /// The secret beside the data cannot be used.
+    #[error(transparent)]
+    KeptSecret(#[from] KeptSecretError),
+    /// Nothing names the secret for a receiver on this machine.
+    #[error(
+        "no secret for {url}: you run no `serve` there; start it with `cargo sonotheia serve`, or name the receiver's secret \
+         with --secret"
+    )]
+    NoSecret { url: String },
     /// An embedded back end does not do as asked.
     #[error("an embedded back end failed")]
     BackEnd(#[source] BoxError),

@@ -1,53 +1,55 @@
-//! The parts that `serve` and `backends` share: a configuration that works without setting up, and servers on this
-//! machine.
+//! The parts that `serve` and `backends` share: a configuration that needs no variables, listeners, and the embedded
+//! DynamoDB.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::Path;
 
 use emulators::DynamoDb;
-use sonotheia_webhook::config::Config;
+use sonotheia_webhook::config::{Config, SecretSource};
 use tokio::net::TcpListener;
 
-use crate::args::random_hex;
 use crate::failure::Failure;
 
 const SECRET: &str = "SONOTHEIA_WEBHOOK_SECRET";
 
-/// The receiver's configuration, with a table and a secret even if the environment names none.
-pub struct BackEnds {
+/// The receiver's configuration on a laptop.
+pub struct LocalConfig {
+    /// The settings. Their secret may be a placeholder, so that nothing uses it but [`given`](Self::given).
     pub config: Config,
-    pub secret: String,
-    /// True if this process made the secret, and the environment did not.
-    pub made: bool,
+    /// The secret in the environment.
+    pub given: Option<String>,
 }
 
-impl BackEnds {
-    /// Reads the environment. A laptop does not use Secrets Manager, so this ignores the variable of a secret there.
+impl LocalConfig {
+    /// Reads the environment. The table has a default name. A laptop does not use Secrets Manager, so the variable for a
+    /// secret there does not count.
+    ///
+    /// # Errors
+    /// [`Failure::Configuration`].
     pub fn from_env() -> Result<Self, Failure> {
-        let given = std::env::var_os(SECRET);
-        let made = given.is_none();
-        let secret = match given {
-            Some(secret) => secret,
-            None => random_hex::<32>()?.into(),
-        };
+        let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+        let or = |value, default| Some(Option::unwrap_or_else(value, || OsString::from(default)));
+        let secret = variable(SECRET);
         let config = Config::from_lookup(|name| match name {
-            SECRET => Some(secret.clone()),
+            SECRET => or(secret.clone(), "placeholder"),
             "SONOTHEIA_WEBHOOK_SECRET_ARN" => None,
-            "EVENTS_TABLE" => std::env::var_os(name).or_else(|| Some(OsString::from("sonotheia-events"))),
-            // The samples in Sonotheia's documents have dates, and they should work on a laptop.
-            "RETENTION_DAYS" => std::env::var_os(name).or_else(|| Some(OsString::from("3650"))),
-            _ => std::env::var_os(name),
+            "EVENTS_TABLE" => or(variable(name), "sonotheia-events"),
+            // The samples in Sonotheia's documents have dates, and a laptop should accept them.
+            "RETENTION_DAYS" => or(variable(name), "3650"),
+            _ => variable(name),
         })?;
-        Ok(Self {
-            config,
-            // Config has seen that it is UTF-8.
-            secret: secret.to_string_lossy().into_owned(),
-            made,
-        })
+        let given = match &config.secret {
+            SecretSource::Fixed(text) => secret.is_some().then(|| text.clone()),
+            SecretSource::SecretsManager(_) => None,
+        };
+        Ok(Self { config, given })
     }
 }
 
-/// Listens, or says which option to change.
+/// Listens on a port, or says which option to change.
+///
+/// # Errors
+/// [`Failure::Listen`].
 pub async fn listen(host: &str, port: u16, option: &'static str) -> Result<TcpListener, Failure> {
     TcpListener::bind((host, port))
         .await
@@ -59,16 +61,24 @@ pub async fn listen(host: &str, port: u16, option: &'static str) -> Result<TcpLi
 }
 
 /// The embedded DynamoDB, in memory or in a file.
-pub fn dynamodb(listener: TcpListener, data: Option<PathBuf>) -> Result<DynamoDb, Failure> {
-    DynamoDb::start(listener, data.as_deref()).map_err(|source| match data {
-        Some(file) => Failure::Data { file, source },
+///
+/// # Errors
+/// [`Failure::Data`] if it cannot use the file.
+pub fn dynamodb(listener: TcpListener, data: Option<&Path>) -> Result<DynamoDb, Failure> {
+    DynamoDb::start(listener, data).map_err(|source| match data {
+        Some(file) => Failure::Data {
+            file: file.to_owned(),
+            source,
+        },
         None => Failure::BackEnd(source),
     })
 }
 
-/// What resolves when the process is told to end: by Ctrl-C, or by SIGTERM.
+/// A future that resolves when the process is told to end, by Ctrl-C or by SIGTERM. It misses no signal between this call
+/// and the first poll.
 ///
-/// Signals are caught from the call on, not from the first poll: none is lost in between.
+/// # Errors
+/// [`Failure::Serve`] if the operating system refuses.
 pub fn stop_signal() -> Result<impl Future<Output = ()> + Send + 'static, Failure> {
     #[cfg(unix)]
     {

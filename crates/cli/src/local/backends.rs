@@ -1,4 +1,4 @@
-//! `backends`: the embedded DynamoDB and Secrets Manager alone, for a receiver in another process.
+//! `backends`: only the embedded DynamoDB and Secrets Manager, for a receiver in another process.
 
 use std::fmt::Write;
 use std::io;
@@ -9,8 +9,8 @@ use serde_json::json;
 use sonotheia_webhook::aws;
 use sonotheia_webhook::telemetry::Telemetry;
 
-use super::back_ends::{self, BackEnds};
-use crate::args::print;
+use super::back_ends::{self, LocalConfig};
+use crate::args::{print, random_hex};
 use crate::failure::Failure;
 
 /// The secret's name in the embedded Secrets Manager.
@@ -19,10 +19,10 @@ const SECRET_ID: &str = "sonotheia/webhook";
 /// Run only the embedded DynamoDB and Secrets Manager, and print the environment that uses them
 #[derive(Args)]
 pub struct Backends {
-    /// Port of DynamoDB; 0 takes a free one
+    /// Port of DynamoDB; 0 takes a free port
     #[arg(long, value_name = "PORT", default_value_t = 8000)]
     dynamodb_port: u16,
-    /// Port of Secrets Manager; 0 takes a free one
+    /// Port of Secrets Manager; 0 takes a free port
     #[arg(long, value_name = "PORT", default_value_t = 8001)]
     secrets_port: u16,
 }
@@ -31,14 +31,15 @@ impl Backends {
     /// Serves until Ctrl-C or SIGTERM.
     #[tokio::main]
     pub async fn run(self) -> Result<(), Failure> {
-        let local = BackEnds::from_env()?;
+        let LocalConfig { config, given } = LocalConfig::from_env()?;
+        let secret = given.clone().map_or_else(random_hex::<32>, Ok)?;
         let stop = back_ends::stop_signal()?;
         Telemetry::new(io::stderr()).install(ERRORS_ONLY);
 
         let listener = back_ends::listen("127.0.0.1", self.dynamodb_port, "--dynamodb-port").await?;
         let dynamodb = back_ends::dynamodb(listener, None)?;
         let client = aws::dynamodb(&sdk_config(dynamodb.endpoint()));
-        emulators::create_table(&client, &local.config.events_table)
+        emulators::create_table(&client, &config.events_table)
             .await
             .map_err(Failure::BackEnd)?;
 
@@ -47,12 +48,27 @@ impl Backends {
         aws::secrets_manager(&sdk_config(secrets.endpoint()))
             .create_secret()
             .name(SECRET_ID)
-            .secret_string(json!({"webhook_secret": local.secret}).to_string())
+            .secret_string(json!({"webhook_secret": secret}).to_string())
             .send()
             .await
             .map_err(|error| Failure::BackEnd(error.into()))?;
 
-        print(&environment(&local, dynamodb.endpoint(), secrets.endpoint()))?;
+        // A secret from outside might have a line break in it, and end the comment that shows it.
+        let shown = given.map_or(secret.as_str(), |_| "\"$SONOTHEIA_WEBHOOK_SECRET\"");
+        let (dynamodb_url, secrets_url) = (dynamodb.endpoint(), secrets.endpoint());
+        print(&environment(
+            shown,
+            &[
+                ("EVENTS_TABLE", &config.events_table),
+                ("SONOTHEIA_WEBHOOK_SECRET_ARN", SECRET_ID),
+                ("AWS_ENDPOINT_URL_DYNAMODB", dynamodb_url),
+                ("AWS_ENDPOINT_URL_SECRETS_MANAGER", secrets_url),
+                ("AWS_REGION", REGION),
+                ("AWS_ACCESS_KEY_ID", CREDENTIALS.0),
+                ("AWS_SECRET_ACCESS_KEY", CREDENTIALS.1),
+                ("AWS_LAMBDA_HTTP_IGNORE_STAGE_IN_PATH", "true"),
+            ],
+        ))?;
         stop.await;
         tokio::join!(dynamodb.stop(), secrets.stop());
         Ok(())
@@ -60,35 +76,19 @@ impl Backends {
 }
 
 /// Lines for a shell to read, with comments for a person.
-fn environment(local: &BackEnds, dynamodb: &str, secrets: &str) -> String {
-    // One from outside might have a line break in it, and end the comment.
-    let secret = if local.made {
-        local.secret.as_str()
-    } else {
-        "\"$SONOTHEIA_WEBHOOK_SECRET\""
-    };
+fn environment(secret: &str, variables: &[(&str, &str)]) -> String {
     let mut text = format!(
         "# DynamoDB and Secrets Manager, embedded and in memory, until Ctrl-C.\n\
-         # For a receiver in another terminal, paste the lines below there, or let its shell read them:\n\
-         #   cargo sonotheia backends > backends.env    here\n\
-         #   . ./backends.env    there\n\
-         # Then start it, and send it signed sample events from a third:\n\
+         # Paste the lines below into another terminal, or let its shell read them from a file:\n\
+         #   cargo sonotheia backends > backends.env    in this terminal\n\
+         #   . ./backends.env    in the other terminal\n\
+         # Then start a receiver there, and send signed sample events from a third terminal:\n\
          #   cargo lambda watch -A 127.0.0.1 -P 9000 --bin sonotheia-webhook\n\
          #   cargo sonotheia send --url http://127.0.0.1:9000/lambda-url/sonotheia-webhook/webhook --secret {secret}\n\
-         # The receiver takes the secret from Secrets Manager, and would not start with both.\n\
+         # The receiver gets the secret from Secrets Manager, and does not start with both variables.\n\
          unset SONOTHEIA_WEBHOOK_SECRET\n"
     );
-    let (key_id, key) = CREDENTIALS;
-    for (name, value) in [
-        ("EVENTS_TABLE", local.config.events_table.as_str()),
-        ("SONOTHEIA_WEBHOOK_SECRET_ARN", SECRET_ID),
-        ("AWS_ENDPOINT_URL_DYNAMODB", dynamodb),
-        ("AWS_ENDPOINT_URL_SECRETS_MANAGER", secrets),
-        ("AWS_REGION", REGION),
-        ("AWS_ACCESS_KEY_ID", key_id),
-        ("AWS_SECRET_ACCESS_KEY", key),
-        ("AWS_LAMBDA_HTTP_IGNORE_STAGE_IN_PATH", "true"),
-    ] {
+    for (name, value) in variables {
         // Writing to a String does not fail.
         let _ = writeln!(text, "export {name}='{}'", value.replace('\'', r"'\''"));
     }

@@ -2,6 +2,18 @@
 
 pub mod back_ends;
 pub mod backends;
+mod data;
+mod deliveries;
 pub mod demo;
+mod embedded;
+mod guard;
+mod kept_secret;
+mod log;
 pub mod mock_api;
+mod on_table;
+mod private;
+pub mod running;
 pub mod serve;
+mod server;
+
+pub use kept_secret::KeptSecretError;

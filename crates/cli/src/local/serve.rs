@@ -1,125 +1,148 @@
-//! `serve`: the router of the Lambda function, on a socket and an embedded DynamoDB.
+//! `serve`: the router of the Lambda function on a socket, over an embedded DynamoDB or over a table of DynamoDB.
 
-use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::sync::Arc;
 
+use axum::Router;
 use clap::Args;
-use futures_util::FutureExt;
-use sonotheia_webhook::app::App;
-use sonotheia_webhook::aws;
-use sonotheia_webhook::router::router;
-use sonotheia_webhook::secrets::Secrets;
-use sonotheia_webhook::signature::Secret;
-use sonotheia_webhook::store::Store;
-use sonotheia_webhook::telemetry::Telemetry;
+use clap::builder::{NonEmptyStringValueParser, OsStringValueParser, TypedValueParser};
+use sonotheia_webhook::config::{Fault, Faults};
+use sonotheia_webhook::telemetry;
+use tokio::net::TcpListener;
 
-use super::back_ends::{self, BackEnds};
+use super::back_ends;
+use super::deliveries::{self, Tally};
+use super::guard::Route;
+use super::log::Format;
+use super::{data, embedded, on_table, server};
 use crate::args::print;
 use crate::failure::Failure;
-use crate::inspector::{self, Inspector};
+use crate::interrupt::{self, Stop};
 
-/// How long requests may take to end after the process was told to.
-const GRACE: Duration = Duration::from_secs(2);
-
-/// Run the receiver here, on an embedded DynamoDB
+/// Run the receiver on this machine, on an embedded DynamoDB or on a table
 #[derive(Args)]
 pub struct Serve {
-    /// Port to listen on; 0 takes a free one
-    #[arg(long, env = "PORT", default_value_t = 8080)]
-    port: u16,
-    /// Address to listen on
+    /// Port to listen on; 0 takes a free port [env: PORT] [default: 8080]
+    #[arg(long)]
+    port: Option<u16>,
+    /// Address to listen on; 0.0.0.0 lets other machines reach /webhook and /health
     #[arg(long, default_value = "127.0.0.1")]
     host: String,
-    /// Keep the records in this file, and not in memory
-    #[arg(long, value_name = "FILE")]
-    data: Option<PathBuf>,
-    /// Port of the embedded DynamoDB; 0 takes a free one
+    /// Keep the records in this file, and the secret in FILE.secret; without it, both are lost at the end
+    #[arg(long, value_name = "FILE", value_parser = OsStringValueParser::new().try_map(|text| data::name(&text)))]
+    pub data: Option<PathBuf>,
+    /// Port of the embedded DynamoDB; 0 takes a free port
     #[arg(long, value_name = "PORT", default_value_t = 0)]
-    dynamodb_port: u16,
-    /// A secret that was: the inspector tells what is signed with it
-    #[arg(
-        long,
-        value_name = "TEXT",
-        env = "SONOTHEIA_WEBHOOK_PREVIOUS_SECRET",
-        hide_env_values = true
-    )]
-    previous_secret: Option<String>,
+    pub dynamodb_port: u16,
+    /// A previous secret; the inspector recognises deliveries signed with it [env: SONOTHEIA_WEBHOOK_PREVIOUS_SECRET]
+    #[arg(long, value_name = "TEXT")]
+    pub previous_secret: Option<String>,
+    /// Form of the log on standard error; without it, `human` on a terminal, else `json`
+    #[arg(long, value_enum)]
+    log: Option<Format>,
+    /// Use this table of DynamoDB, with the usual AWS credentials and the function's variables, and without the inspector
+    #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new(), conflicts_with_all = ["data", "dynamodb_port", "previous_secret"])]
+    table: Option<String>,
+    /// Routes that answer with --table; everybody who reaches the address can use them
+    #[arg(long, value_name = "ROUTE", value_enum, value_delimiter = ',', requires = "table", default_values_t = [Route::Webhook, Route::Health])]
+    pub routes: Vec<Route>,
 }
 
 impl Serve {
     /// Serves until Ctrl-C or SIGTERM.
     #[tokio::main]
     pub async fn run(self) -> Result<(), Failure> {
-        let local = BackEnds::from_env()?;
-        let stop = back_ends::stop_signal()?.shared();
-        let listener = back_ends::listen(&self.host, self.port, "--port").await?;
-        let address = listener.local_addr().map_err(Failure::Serve)?;
-        let inner = back_ends::listen("127.0.0.1", self.dynamodb_port, "--dynamodb-port").await?;
-        let dynamodb = back_ends::dynamodb(inner, self.data.clone())?;
-
-        let telemetry = Telemetry::new(io::stderr());
-        telemetry.install(emulators::ERRORS_ONLY);
-        let sdk = emulators::sdk_config(dynamodb.endpoint());
-        let client = aws::dynamodb(&sdk);
-        let table = &local.config.events_table;
-        emulators::create_table(&client, table)
-            .await
-            .map_err(Failure::BackEnd)?;
-        let store = Store::new(client, table);
-        let secrets = Secrets::Fixed(Secret::new(&local.secret)?);
-        let app = App::new(local.config.clone(), secrets, store, telemetry);
-        print(&self.banner(address, &local, dynamodb.endpoint()))?;
-
-        let any_host = !address.ip().is_loopback();
-        let inspector = Inspector::new(&local.secret, self.previous_secret.as_deref(), any_host)?;
-        let router = inspector::around(router(app), inspector, stop.clone());
-        let server = axum::serve(listener, router).with_graceful_shutdown(stop.clone());
-        // A client that keeps a connection busy does not keep the process.
-        let overdue = stop.then(|()| tokio::time::sleep(GRACE));
-        tokio::select! {
-            served = server.into_future() => served.map_err(Failure::Serve)?,
-            () = overdue => {}
+        match &self.table {
+            Some(table) => on_table::run(&self, table).await,
+            None => embedded::run(&self).await,
         }
-        dynamodb.stop().await;
-        Ok(())
     }
 
-    fn banner(&self, mut address: SocketAddr, local: &BackEnds, dynamodb: &str) -> String {
-        let guard = if address.ip().is_loopback() {
-            ""
-        } else {
-            "Whoever reaches this address can read the results and press the inspector's buttons: \
-             only on AWS are the results for IAM callers, and there is no inspector.\n"
-        };
+    /// The port: typed, or else from the environment.
+    fn port(&self) -> Result<u16, Failure> {
+        const DEFAULT: u16 = 8080;
+        let variable = std::env::var_os("PORT").filter(|value| !value.is_empty());
+        match (self.port, variable) {
+            (Some(port), _) => Ok(port),
+            (None, None) => Ok(DEFAULT),
+            (None, Some(text)) => {
+                let port = text.to_str().and_then(|text| text.trim().parse().ok());
+                port.ok_or_else(|| {
+                    let fault = "is not the number of a port, 0 to 65535".to_owned();
+                    Faults(vec![Fault {
+                        variable: "PORT",
+                        fault,
+                    }])
+                    .into()
+                })
+            }
+        }
+    }
+
+    /// Listens on the port, and installs the log.
+    pub async fn listen(
+        &self,
+        default: Format,
+        errors_only: &'static [&'static str],
+    ) -> Result<Listening, Failure> {
+        let stop = interrupt::stop()?;
+        let listener = back_ends::listen(&self.host, self.port()?, "--port").await?;
+        let address = listener.local_addr().map_err(Failure::Serve)?;
+        let format = self.log.unwrap_or(default);
+        let telemetry = format.telemetry();
+        telemetry.install(errors_only);
+        telemetry::log_panics();
+        Ok(Listening {
+            address,
+            listener,
+            stop,
+            format,
+            telemetry,
+            tally: Arc::default(),
+        })
+    }
+}
+
+/// A `serve` that has its port and its log.
+pub struct Listening {
+    /// The address of the listener.
+    pub address: SocketAddr,
+    listener: TcpListener,
+    /// Resolves at Ctrl-C or SIGTERM.
+    pub stop: Stop,
+    format: Format,
+    /// The receiver's log.
+    pub telemetry: telemetry::Telemetry,
+    tally: Arc<Tally>,
+}
+
+impl Listening {
+    /// The address for a client on this machine.
+    pub fn local(&self) -> SocketAddr {
+        let mut address = self.address;
         if address.ip().is_unspecified() {
             address.set_ip([127, 0, 0, 1].into());
         }
-        let kept = match &self.data {
-            Some(file) => format!("in {}", file.display()),
-            None => "in memory; --data FILE keeps them".to_owned(),
-        };
-        let (secret, pasted) = if local.made {
-            (local.secret.as_str(), local.secret.as_str())
-        } else {
-            (
-                "the one in SONOTHEIA_WEBHOOK_SECRET",
-                "\"$SONOTHEIA_WEBHOOK_SECRET\"",
-            )
-        };
-        let table = &local.config.events_table;
-        format!(
-            "Listening on http://{address}\n\
-             Inspector: http://{address}/\n\
-             Secret: {secret}\n\
-             Records: {kept}\n\
-             Table: --table {table} --dynamodb {dynamodb}\n\
-             {guard}\n\
-             Send signed sample events, from another terminal:\n  \
-               cargo sonotheia send --url http://{address}/webhook --secret {pasted}\n\
-             Read what became of them:\n  \
-               curl http://{address}/results\n"
+        address
+    }
+
+    /// The receiver's router, with the log and the count of its deliveries.
+    pub fn observed(&self, router: Router) -> Router {
+        let (format, tally) = (self.format, self.tally.clone());
+        deliveries::observed(
+            router,
+            Arc::new(move |delivery| {
+                tally.add(delivery.log.delivered);
+                format.delivery(delivery);
+            }),
         )
+    }
+
+    /// Serves until the end, and sums up the deliveries. `more` is the end of the summary.
+    pub async fn serve(self, router: Router, more: &str) {
+        server::serve(self.listener, router, self.stop).await;
+        // A closed standard output is no fault at this point.
+        let _ = print(&format!("{}{more}\n", self.tally.summary()));
     }
 }

@@ -20,8 +20,9 @@ use self::plan::{Step, plan};
 use self::post::{Answer, Delivery, Sender, Source};
 use crate::address::Address;
 use crate::args::random_hex;
-use crate::args::{SecretArg, print, read, usage};
+use crate::args::{print, read, usage};
 use crate::failure::Failure;
+use crate::local::running::SecretOption;
 
 /// How many unexpected answers are printed of a run whose answers are not.
 const MAX_SHOWN: usize = 10;
@@ -36,7 +37,7 @@ pub struct Send {
     #[arg(long, default_value = "http://127.0.0.1:8080/webhook", value_parser = Address::parse)]
     url: Address,
     #[command(flatten)]
-    key: SecretArg,
+    key: SecretOption,
     /// Send this file's bytes as they are, and not samples; `-` is standard input
     #[arg(long, value_name = "BODY", conflicts_with_all = ["types", "envelope", "count", "concurrency", "duplicates", "corrupt", "seed"])]
     file: Option<PathBuf>,
@@ -88,9 +89,10 @@ impl Send {
         };
         let threads = usize::from(self.concurrency).min(steps.len());
         let mut tally = Tally::new(&self, steps.len());
+        let secret = self.key.for_receiver(&self.url.webhook())?;
         let sender = Sender::new(
             self.url.webhook(),
-            self.key.secret,
+            secret,
             source,
             steps,
             random_hex::<8>()?,

@@ -1,0 +1,146 @@
+//! `serve` on an embedded DynamoDB, with the inspector.
+
+use std::path::Path;
+
+use sonotheia_webhook::app::App;
+use sonotheia_webhook::aws;
+use sonotheia_webhook::router::router;
+use sonotheia_webhook::secrets::Secrets;
+use sonotheia_webhook::signature::Secret;
+use sonotheia_webhook::store::Store;
+
+use super::back_ends::{self, LocalConfig};
+use super::data::DataFile;
+use super::guard::Guard;
+use super::kept_secret;
+use super::log::Format;
+use super::running::Running;
+use super::serve::{Listening, Serve};
+use crate::args::{note, print, random_hex};
+use crate::failure::Failure;
+use crate::inspector::{self, Inspector};
+
+/// The secret, and where it comes from.
+struct Key {
+    text: String,
+    /// True if `serve` made the secret, now or at an earlier start.
+    is_made: bool,
+}
+
+/// Serves until Ctrl-C or SIGTERM.
+///
+/// # Errors
+/// [`Failure`]. Everything that can be wrong with the options and the environment is found before a file is written.
+pub async fn run(serve: &Serve) -> Result<(), Failure> {
+    let LocalConfig { config, given } = LocalConfig::from_env()?;
+    let listening = serve
+        .listen(Format::of_terminal(), emulators::ERRORS_ONLY)
+        .await?;
+    let inner = back_ends::listen("127.0.0.1", serve.dynamodb_port, "--dynamodb-port").await?;
+    let data = serve.data.as_deref().map(|file| take(file, &config.events_table));
+    let data = data.transpose()?;
+    let file = data.as_ref().map(DataFile::path);
+    let key = key(given, file)?;
+    let secret = Secret::new(&key.text)?;
+
+    let dynamodb = back_ends::dynamodb(inner, file)?;
+    let client = aws::dynamodb(&emulators::sdk_config(dynamodb.endpoint()));
+    let table = config.events_table.clone();
+    emulators::create_table(&client, &table)
+        .await
+        .map_err(Failure::BackEnd)?;
+    let store = Store::new(client, &table);
+    let telemetry = listening.telemetry.clone();
+    let app = App::new(config, Secrets::Fixed(secret), store, telemetry);
+
+    let running = Running::announce(listening.address, &key.text);
+    if let Err(error) = &running {
+        note(&format!(
+            "`send` needs --secret here: the file for it failed: {error}"
+        ));
+    }
+    print(&banner(
+        &listening,
+        &key,
+        file,
+        &format!("--table {table} --dynamodb {}", dynamodb.endpoint()),
+        running.is_ok(),
+    ))?;
+
+    let inspector = Inspector::new(&key.text, previous_secret(serve).as_deref(), false)?;
+    let router = listening.observed(router(app));
+    let router = inspector::around(router, inspector, listening.stop.clone());
+    let guard = Guard {
+        routes: None,
+        any_host: false,
+    };
+    let kept = file.map(|file| format!("; the records are in {}", file.display()));
+    listening
+        .serve(guard.around(router), &kept.unwrap_or_default())
+        .await;
+    dynamodb.stop().await;
+    Ok(())
+}
+
+fn take(file: &Path, table: &str) -> Result<DataFile, Failure> {
+    DataFile::take(file, table).map_err(|source| Failure::Data {
+        file: file.to_owned(),
+        source: source.into(),
+    })
+}
+
+fn key(given: Option<String>, data: Option<&Path>) -> Result<Key, Failure> {
+    let is_made = given.is_none();
+    let text = match (given, data) {
+        (Some(text), _) => text,
+        (None, Some(data)) => kept_secret::read_or_make(data)?,
+        (None, None) => random_hex::<32>()?,
+    };
+    Ok(Key { text, is_made })
+}
+
+fn previous_secret(serve: &Serve) -> Option<String> {
+    let variable = || std::env::var("SONOTHEIA_WEBHOOK_PREVIOUS_SECRET").ok();
+    let text = serve.previous_secret.clone().or_else(variable);
+    text.filter(|text| !text.is_empty())
+}
+
+/// The first lines on standard output.
+fn banner(listening: &Listening, key: &Key, file: Option<&Path>, table: &str, is_found: bool) -> String {
+    let local = listening.local();
+    let secret = match (key.is_made, file) {
+        (true, _) => format!("Secret: {}\n", key.text),
+        (false, _) => "The secret is in SONOTHEIA_WEBHOOK_SECRET\n".to_owned(),
+    };
+    let records = match file {
+        Some(file) if key.is_made => format!(
+            "in {}; the secret is in {}",
+            file.display(),
+            kept_secret::file(file).display()
+        ),
+        Some(file) => format!("in {}", file.display()),
+        None => "in memory; --data FILE keeps them".to_owned(),
+    };
+    let option = match (is_found, key.is_made) {
+        (true, _) => String::new(),
+        (false, true) => format!(" --secret {}", key.text),
+        (false, false) => " --secret \"$SONOTHEIA_WEBHOOK_SECRET\"".to_owned(),
+    };
+    let others = if listening.address.ip().is_loopback() {
+        ""
+    } else {
+        "Other machines: POST /webhook and GET /health only\n"
+    };
+    format!(
+        "Listening on http://{local}\n\
+         {secret}\
+         Inspector: http://{local}/\n\
+         Records: {records}\n\
+         Table: {table}\n\
+         {others}\n\
+         Send signed sample events, from another terminal:\n  \
+           cargo sonotheia send --url http://{local}/webhook{option}\n\
+         Read the records:\n  \
+           curl http://{local}/results\n"
+    )
+}
