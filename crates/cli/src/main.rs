@@ -30,7 +30,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use local::{backends, demo, mock_api, serve};
+use local::{backends, demo, health, mock_api, serve};
 use operate::{doctor, reconcile, redrive, register};
 use records::{event, results, tail};
 use sender::{send, sign};
@@ -43,6 +43,7 @@ use sender::{send, sign};
 )]
 enum Command {
     Serve(serve::Serve),
+    Health(health::Health),
     Send(send::Send),
     Backends(backends::Backends),
     MockApi(mock_api::MockApi),
@@ -63,6 +64,7 @@ enum Command {
 fn main() -> ExitCode {
     let done = match Command::parse() {
         Command::Serve(serve) => serve.run(),
+        Command::Health(health) => health.run(),
         Command::Send(send) => send.run(),
         Command::Backends(backends) => backends.run(),
         Command::MockApi(mock_api) => mock_api.run(),

@@ -48,13 +48,16 @@ pub enum DataError {
     #[error("another `serve` uses it; end that `serve`, or name another file")]
     InUse,
     /// SQLite cannot read the file.
-    #[error("SQLite cannot read it; end the program that uses it, or name a new file")]
+    #[error("SQLite cannot read it: it is damaged, or another program uses it; name a new file")]
     Sqlite(#[from] rusqlite::Error),
 }
 
 /// A name that cannot be the name of a file.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
+    /// SQLite's name for a temporary file.
+    #[error("an empty name is no file; leave out --data to keep the records in memory")]
+    Empty,
     /// SQLite's name for a database in memory.
     #[error("this is SQLite's name for memory; leave out --data to keep the records in memory")]
     Memory,
@@ -76,7 +79,9 @@ pub fn name(text: &OsStr) -> Result<PathBuf, NameError> {
         text.get(..with.len())
             .is_some_and(|begin| begin.eq_ignore_ascii_case(with))
     };
-    if begins(":memory:") {
+    if text.is_empty() {
+        Err(NameError::Empty)
+    } else if begins(":memory:") {
         Err(NameError::Memory)
     } else if begins("file:") {
         Err(NameError::Uri)

@@ -16,7 +16,7 @@ use super::kept_secret;
 use super::log::Format;
 use super::running::Running;
 use super::serve::{Listening, Serve};
-use crate::args::{note, print, random_hex};
+use crate::args::{print, random_hex};
 use crate::failure::Failure;
 use crate::inspector::{self, Inspector};
 
@@ -30,7 +30,7 @@ struct Key {
 /// Serves until Ctrl-C or SIGTERM.
 ///
 /// # Errors
-/// [`Failure`]. Everything that can be wrong with the options and the environment is found before a file is written.
+/// [`Failure`]. The options, the environment and the file are checked before anything is written.
 pub async fn run(serve: &Serve) -> Result<(), Failure> {
     let LocalConfig { config, given } = LocalConfig::from_env()?;
     let listening = serve
@@ -55,9 +55,7 @@ pub async fn run(serve: &Serve) -> Result<(), Failure> {
 
     let running = Running::announce(listening.address, &key.text);
     if let Err(error) = &running {
-        note(&format!(
-            "`send` needs --secret here: the file for it failed: {error}"
-        ));
+        tracing::warn!(%error, "the secret for `send` could not be left on this machine, so `send` needs --secret");
     }
     print(&banner(
         &listening,
@@ -74,7 +72,7 @@ pub async fn run(serve: &Serve) -> Result<(), Failure> {
         routes: None,
         any_host: false,
     };
-    let kept = file.map(|file| format!("; the records are in {}", file.display()));
+    let kept = file.map(|file| kept(&key, file));
     listening
         .serve(guard.around(router), &kept.unwrap_or_default())
         .await;
@@ -105,22 +103,28 @@ fn previous_secret(serve: &Serve) -> Option<String> {
     text.filter(|text| !text.is_empty())
 }
 
+/// The end of the summary: the places of the records and of the secret.
+fn kept(key: &Key, file: &Path) -> String {
+    let records = format!("; the records are in {}", file.display());
+    if key.is_made {
+        let secret = kept_secret::file(file);
+        format!("{records}, the secret in {}", secret.display())
+    } else {
+        records
+    }
+}
+
 /// The first lines on standard output.
 fn banner(listening: &Listening, key: &Key, file: Option<&Path>, table: &str, is_found: bool) -> String {
     let local = listening.local();
-    let secret = match (key.is_made, file) {
-        (true, _) => format!("Secret: {}\n", key.text),
-        (false, _) => "The secret is in SONOTHEIA_WEBHOOK_SECRET\n".to_owned(),
+    let secret = if key.is_made {
+        format!("Secret: {}\n", key.text)
+    } else {
+        "The secret is in SONOTHEIA_WEBHOOK_SECRET\n".to_owned()
     };
-    let records = match file {
-        Some(file) if key.is_made => format!(
-            "in {}; the secret is in {}",
-            file.display(),
-            kept_secret::file(file).display()
-        ),
-        Some(file) => format!("in {}", file.display()),
-        None => "in memory; --data FILE keeps them".to_owned(),
-    };
+    let records = file.map_or("in memory; --data FILE keeps them".to_owned(), |file| {
+        format!("in {}", file.display())
+    });
     let option = match (is_found, key.is_made) {
         (true, _) => String::new(),
         (false, true) => format!(" --secret {}", key.text),

@@ -4,7 +4,7 @@
 //! The page of another site can also let its own name point to 127.0.0.1 and then ask for the records (DNS rebinding). The
 //! Host of both kinds of request is not a loopback name.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::Ipv6Addr;
 use std::sync::Arc;
 
 use axum::Router;
@@ -16,6 +16,7 @@ use clap::ValueEnum;
 use sonotheia_webhook::error;
 
 use crate::args::random_hex;
+use crate::hosts;
 
 /// A route of the receiver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -160,26 +161,26 @@ fn is_local(target: &Uri, headers: &HeaderMap) -> bool {
         && !ADDED_BY_PROXIES.iter().any(|name| headers.contains_key(*name))
 }
 
-/// Returns true if `host`, perhaps with a port, is `localhost`, a name below it, or a loopback address in its usual
-/// spelling. No DNS server can change the address of such a host.
+/// Returns true if `host`, perhaps with a port, is `localhost`, a name below it, or a loopback address. No DNS server can
+/// change the address of such a host: programs take even the odd spellings of an address (`127.1`) for an address.
 fn is_loopback(host: &str) -> bool {
     let is_port = |rest: &str| {
         let port = rest.strip_prefix(':');
         rest.is_empty() || port.is_some_and(|port| port.bytes().all(|byte| byte.is_ascii_digit()))
     };
     if let Some((ip, port)) = host.strip_prefix('[').and_then(|host| host.split_once(']')) {
-        return ip.parse() == Ok(Ipv6Addr::LOCALHOST) && is_port(port);
+        let ip = ip.parse().map(|ip: Ipv6Addr| ip.to_canonical());
+        return ip.is_ok_and(|ip| ip.is_loopback()) && is_port(port);
     }
     let (name, port) = host.split_at(host.find(':').unwrap_or(host.len()));
     let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
-    let is_name = name.split('.').all(|label| {
-        !label.is_empty()
-            && label
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
-    });
-    let is_address = name.parse().is_ok_and(|ip: Ipv4Addr| ip.is_loopback());
-    is_port(port) && (is_address || is_name && (name == "localhost" || name.ends_with(".localhost")))
+    let is_of_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    let mut labels = name.split('.');
+    let is_name = labels.all(|label| !label.is_empty() && label.bytes().all(is_of_name));
+    let is_local = name == "localhost"
+        || name.ends_with(".localhost")
+        || hosts::address(&name).is_some_and(|ip| ip.is_loopback());
+    is_name && is_local && is_port(port)
 }
 
 #[cfg(test)]
@@ -189,7 +190,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_loopback_name_has_few_spellings() {
+    fn only_loopback_names_are_local() {
         for host in [
             "localhost",
             "LocalHost:8080",
@@ -204,6 +205,10 @@ mod tests {
             "[::1]",
             "[::1]:8080",
             "[0:0:0:0:0:0:0:1]:8080",
+            "[::ffff:127.0.0.1]:8080",
+            "127.1:8080",
+            "0x7f000001",
+            "2130706433",
             "localhost:",
         ] {
             assert!(is_loopback(host), "{host}");
@@ -225,6 +230,13 @@ mod tests {
             "::1",
             "[::1",
             "[::2]",
+            "[::]",
+            "[::ffff:192.168.0.2]",
+            "[::1%lo]",
+            "127.0.0.1%25lo",
+            "0",
+            "1.127",
+            "127.1.2.3.4",
             "[::1].evil.example",
             "[::1]evil",
             "evil.example:80.localhost",

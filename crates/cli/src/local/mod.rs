@@ -7,6 +7,7 @@ mod deliveries;
 pub mod demo;
 mod embedded;
 mod guard;
+pub mod health;
 mod kept_secret;
 mod log;
 pub mod mock_api;

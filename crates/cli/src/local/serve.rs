@@ -7,7 +7,6 @@ use std::sync::Arc;
 use axum::Router;
 use clap::Args;
 use clap::builder::{NonEmptyStringValueParser, OsStringValueParser, TypedValueParser};
-use sonotheia_webhook::config::{Fault, Faults};
 use sonotheia_webhook::telemetry;
 use tokio::net::TcpListener;
 
@@ -59,27 +58,6 @@ impl Serve {
         }
     }
 
-    /// The port: typed, or else from the environment.
-    fn port(&self) -> Result<u16, Failure> {
-        const DEFAULT: u16 = 8080;
-        let variable = std::env::var_os("PORT").filter(|value| !value.is_empty());
-        match (self.port, variable) {
-            (Some(port), _) => Ok(port),
-            (None, None) => Ok(DEFAULT),
-            (None, Some(text)) => {
-                let port = text.to_str().and_then(|text| text.trim().parse().ok());
-                port.ok_or_else(|| {
-                    let fault = "is not the number of a port, 0 to 65535".to_owned();
-                    Faults(vec![Fault {
-                        variable: "PORT",
-                        fault,
-                    }])
-                    .into()
-                })
-            }
-        }
-    }
-
     /// Listens on the port, and installs the log.
     pub async fn listen(
         &self,
@@ -87,7 +65,7 @@ impl Serve {
         errors_only: &'static [&'static str],
     ) -> Result<Listening, Failure> {
         let stop = interrupt::stop()?;
-        let listener = back_ends::listen(&self.host, self.port()?, "--port").await?;
+        let listener = back_ends::listen(&self.host, back_ends::port(self.port)?, "--port").await?;
         let address = listener.local_addr().map_err(Failure::Serve)?;
         let format = self.log.unwrap_or(default);
         let telemetry = format.telemetry();

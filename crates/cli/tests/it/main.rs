@@ -18,6 +18,12 @@ mod reads;
 mod reconcile;
 mod redrive;
 mod register;
+mod serve_data;
+mod serve_ends;
+mod serve_hosts;
+mod serve_log;
+mod serve_secret;
+mod serve_table;
 mod tls;
 
 use std::io::{BufRead, BufReader, Read, Write};
@@ -38,7 +44,9 @@ fn sonotheia(arguments: &[&str]) -> Command {
     for variable in [
         "SONOTHEIA_WEBHOOK_SECRET",
         "SONOTHEIA_WEBHOOK_SECRET_ARN",
+        "SONOTHEIA_WEBHOOK_PREVIOUS_SECRET",
         "SONOTHEIA_API_KEY",
+        "NO_COLOR",
         "EVENTS_TABLE",
         "RETENTION_DAYS",
         "PORT",
@@ -60,6 +68,8 @@ fn sonotheia(arguments: &[&str]) -> Command {
         ("AWS_EC2_METADATA_DISABLED", "true"),
         ("AWS_CONFIG_FILE", "/dev/null"),
         ("AWS_SHARED_CREDENTIALS_FILE", "/dev/null"),
+        // `serve` leaves the secret for `send` there.
+        ("XDG_RUNTIME_DIR", env!("CARGO_TARGET_TMPDIR")),
     ] {
         command.env(variable, value);
     }

@@ -4,8 +4,9 @@ use std::process::Command;
 
 use super::{run, succeeded, text};
 
-const COMMANDS: [&str; 16] = [
+const COMMANDS: [&str; 17] = [
     "serve",
+    "health",
     "send",
     "backends",
     "mock-api",
