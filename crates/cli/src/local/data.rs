@@ -199,10 +199,7 @@ fn check_tables(database: &Connection, table: &str) -> Result<(), DataError> {
         return Ok(());
     }
     let is_there = |name: &&str| all.iter().any(|found| found == name);
-    if !["_config", "_tables", "_stream_records"]
-        .iter()
-        .all(|name| is_there(name))
-    {
+    if !["_config", "_tables", "_stream_records"].iter().all(is_there) {
         return Err(DataError::Foreign);
     }
     let found = names("SELECT table_name FROM _tables WHERE key_schema IS NOT NULL");
