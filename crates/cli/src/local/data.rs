@@ -26,6 +26,9 @@ pub enum DataError {
     /// The name is the name of a device, a pipe or a socket.
     #[error("it is not a regular file; name a new file")]
     NotAFile,
+    /// The name is a symbolic link to nothing.
+    #[error("it is a link to a file that does not exist; name the file itself")]
+    Dangling,
     /// The embedded DynamoDB takes UTF-8 names only.
     #[error("its path is not UTF-8; choose a file and a folder with UTF-8 names")]
     NotUtf8,
@@ -112,6 +115,15 @@ impl DataFile {
         Ok(Self { path, _lock: lock })
     }
 
+    /// Creates the file if it does not exist, for its owner only: records hold personal data.
+    ///
+    /// # Errors
+    /// The operating system's error.
+    pub fn create(&self) -> Result<(), DataError> {
+        private::options().append(true).create(true).open(&self.path)?;
+        Ok(())
+    }
+
     /// The absolute path of the file.
     pub fn path(&self) -> &Path {
         &self.path
@@ -125,6 +137,9 @@ fn absolute(path: &Path) -> Result<PathBuf, DataError> {
         known => return Ok(known?),
     }
     let path = std::path::absolute(path)?;
+    if path.is_symlink() {
+        return Err(DataError::Dangling);
+    }
     let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
         return Err(DataError::Folder);
     };

@@ -10,7 +10,7 @@ use sonotheia_webhook::signature::Secret;
 use sonotheia_webhook::store::Store;
 
 use super::back_ends::{self, LocalConfig};
-use super::data::DataFile;
+use super::data::{DataError, DataFile};
 use super::guard::Guard;
 use super::kept_secret;
 use super::log::Format;
@@ -43,6 +43,9 @@ pub async fn run(serve: &Serve) -> Result<(), Failure> {
     let key = key(given, file)?;
     let secret = Secret::new(&key.text)?;
 
+    if let Some(data) = &data {
+        data.create().map_err(|source| unusable(data.path(), source))?;
+    }
     let dynamodb = back_ends::dynamodb(inner, file)?;
     let client = aws::dynamodb(&emulators::sdk_config(dynamodb.endpoint()));
     let table = config.events_table.clone();
@@ -81,10 +84,14 @@ pub async fn run(serve: &Serve) -> Result<(), Failure> {
 }
 
 fn take(file: &Path, table: &str) -> Result<DataFile, Failure> {
-    DataFile::take(file, table).map_err(|source| Failure::Data {
+    DataFile::take(file, table).map_err(|source| unusable(file, source))
+}
+
+fn unusable(file: &Path, source: DataError) -> Failure {
+    Failure::Data {
         file: file.to_owned(),
         source: source.into(),
-    })
+    }
 }
 
 fn key(given: Option<String>, data: Option<&Path>) -> Result<Key, Failure> {
@@ -125,11 +132,26 @@ fn banner(listening: &Listening, key: &Key, file: Option<&Path>, table: &str, is
     let records = file.map_or("in memory; --data FILE keeps them".to_owned(), |file| {
         format!("in {}", file.display())
     });
-    let option = match (is_found, key.is_made) {
+    let option = match (is_found && local.ip().is_loopback(), key.is_made) {
         (true, _) => String::new(),
         (false, true) => format!(" --secret {}", key.text),
         (false, false) => " --secret \"$SONOTHEIA_WEBHOOK_SECRET\"".to_owned(),
     };
+    let send = format!(
+        "Send signed sample events, from another terminal:\n  \
+           cargo sonotheia send --url http://{local}/webhook{option}\n"
+    );
+    if !local.ip().is_loopback() {
+        return format!(
+            "Listening on http://{local}\n\
+             {secret}\
+             Records: {records}\n\
+             Table: {table}\n\
+             This address has POST /webhook and GET /health only. For the reads and the inspector, use --host 0.0.0.0 or \
+             leave out --host, and open http://127.0.0.1 with the port on this machine.\n\n\
+             {send}"
+        );
+    }
     let others = if listening.address.ip().is_loopback() {
         ""
     } else {
@@ -142,8 +164,7 @@ fn banner(listening: &Listening, key: &Key, file: Option<&Path>, table: &str, is
          Records: {records}\n\
          Table: {table}\n\
          {others}\n\
-         Send signed sample events, from another terminal:\n  \
-           cargo sonotheia send --url http://{local}/webhook{option}\n\
+         {send}\
          Read the records:\n  \
            curl http://{local}/results\n"
     )

@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
@@ -80,6 +81,8 @@ fn a_place_that_cannot_hold_a_file_is_an_error() {
     );
     failed(&start(&fifo), "not a regular file");
     fs::remove_file(&fifo).unwrap();
+    std::os::unix::fs::symlink(there("nothing"), there("link")).unwrap();
+    failed(&start(there("link")), "a link to a file that does not exist");
     let odd = folder.path().join(OsStr::from_bytes(b"\xff"));
     fs::create_dir(&odd).unwrap();
     let mut command = sonotheia(&["serve", "--port", "0", "--data", "events.db"]);
@@ -142,6 +145,15 @@ fn one_serve_at_a_time_uses_a_file() {
     std::os::unix::fs::symlink(&data, &link).unwrap();
     let mut first = serve(&["--data", data.to_str().unwrap()], Some(SECRET));
     first.deliver(&deepfake("event-1", "session", 0.5).to_string());
+    // Records hold personal data.
+    for entry in fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap()) {
+        let mode = entry.metadata().unwrap().permissions().mode();
+        assert!(
+            mode & 0o077 == 0 || entry.path() == link,
+            "{:?} {mode:o}",
+            entry.path()
+        );
+    }
     for name in [&data, &link] {
         failed(&start(name), "another `serve` uses it");
     }
