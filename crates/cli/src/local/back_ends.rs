@@ -1,10 +1,7 @@
-//! The parts that `serve` and `backends` share: a configuration that needs no variables, listeners, and the embedded
-//! DynamoDB.
+//! The parts that `serve` and `backends` share: a configuration that needs no variables, ports, and the signals to end.
 
 use std::ffi::OsString;
-use std::path::Path;
 
-use emulators::DynamoDb;
 use sonotheia_webhook::config::{Config, Fault, Faults, SecretSource};
 use tokio::net::TcpListener;
 
@@ -76,20 +73,6 @@ pub async fn listen(host: &str, port: u16, option: &'static str) -> Result<TcpLi
             option,
             source,
         })
-}
-
-/// The embedded DynamoDB, in memory or in a file.
-///
-/// # Errors
-/// [`Failure::Data`] if it cannot use the file.
-pub fn dynamodb(listener: TcpListener, data: Option<&Path>) -> Result<DynamoDb, Failure> {
-    DynamoDb::start(listener, data).map_err(|source| match data {
-        Some(file) => Failure::Data {
-            file: file.to_owned(),
-            source,
-        },
-        None => Failure::BackEnd(source),
-    })
 }
 
 /// A future that resolves when the process is told to end, by Ctrl-C or by SIGTERM. It misses no signal between this call

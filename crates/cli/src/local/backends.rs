@@ -10,6 +10,7 @@ use sonotheia_webhook::aws;
 use sonotheia_webhook::telemetry::Telemetry;
 
 use super::back_ends::{self, LocalConfig};
+use super::database::Database;
 use crate::args::{print, random_hex};
 use crate::failure::Failure;
 
@@ -37,8 +38,8 @@ impl Backends {
         Telemetry::new(io::stderr()).install(ERRORS_ONLY);
 
         let listener = back_ends::listen("127.0.0.1", self.dynamodb_port, "--dynamodb-port").await?;
-        let dynamodb = back_ends::dynamodb(listener, None)?;
-        let client = aws::dynamodb(&sdk_config(dynamodb.endpoint()));
+        let dynamodb = Database::start(listener, None).await?;
+        let client = aws::dynamodb(&sdk_config(dynamodb.direct()));
         emulators::create_table(&client, &config.events_table)
             .await
             .map_err(Failure::BackEnd)?;

@@ -11,6 +11,7 @@ use sonotheia_webhook::store::Store;
 
 use super::back_ends::{self, LocalConfig};
 use super::data::{DataError, DataFile};
+use super::database::Database;
 use super::guard::Guard;
 use super::kept_secret;
 use super::log::Format;
@@ -46,8 +47,8 @@ pub async fn run(serve: &Serve) -> Result<(), Failure> {
     if let Some(data) = &data {
         data.create().map_err(|source| unusable(data.path(), source))?;
     }
-    let dynamodb = back_ends::dynamodb(inner, file)?;
-    let client = aws::dynamodb(&emulators::sdk_config(dynamodb.endpoint()));
+    let dynamodb = Database::start(inner, file).await?;
+    let client = aws::dynamodb(&emulators::sdk_config(dynamodb.direct()));
     let table = config.events_table.clone();
     emulators::create_table(&client, &table)
         .await

@@ -3,6 +3,7 @@
 pub mod back_ends;
 pub mod backends;
 mod data;
+mod database;
 mod deliveries;
 pub mod demo;
 mod embedded;

@@ -192,3 +192,60 @@ fn a_delivery_is_accepted_whatever_its_host_is() {
         );
     }
 }
+
+#[test]
+fn the_embedded_dynamodb_is_for_programs_of_this_machine() {
+    let server = serve(&[], Some(SECRET));
+    server.deliver(&deepfake("an-event", "a-session", 0.5).to_string());
+    let endpoint = server
+        .table()
+        .last()
+        .unwrap()
+        .trim_start_matches("http://")
+        .to_owned();
+    let body = r#"{"TableName":"sonotheia-events"}"#;
+    let scan = |host: &str, more: &str| {
+        let request = format!(
+            "POST / HTTP/1.1\r\nHost: {host}\r\n{more}Connection: close\r\nX-Amz-Target: DynamoDB_20120810.Scan\r\n\
+             Content-Type: application/x-amz-json-1.0\r\nX-Amz-Date: 20260101T000000Z\r\n\
+             Authorization: AWS4-HMAC-SHA256 Credential=a/20260101/us-east-1/dynamodb/aws4_request, \
+             SignedHeaders=host, Signature=a\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        raw(&endpoint, request)
+    };
+    let program = scan(&endpoint, "");
+    assert!(
+        program.status == 200 && program.body.contains("an-event"),
+        "{}",
+        program.body
+    );
+    for (host, more) in [
+        // The name of another site that points to this machine.
+        ("evil.example", ""),
+        ("", ""),
+        // A page of another site, and a page in a file.
+        (endpoint.as_str(), "Origin: https://evil.example\r\n"),
+        (endpoint.as_str(), "Origin: null\r\n"),
+        (endpoint.as_str(), "X-Forwarded-For: 203.0.113.9\r\n"),
+    ] {
+        let page = scan(host, more);
+        assert_eq!(page.status, 403, "{host} {more}");
+        assert!(!page.body.contains("an-event"));
+        assert!(
+            !page.head.to_lowercase().contains("access-control"),
+            "{}",
+            page.head
+        );
+    }
+    let asks = format!(
+        "OPTIONS / HTTP/1.1\r\nHost: {endpoint}\r\nOrigin: https://evil.example\r\nConnection: close\r\n\r\n"
+    );
+    let answer = raw(&endpoint, asks);
+    assert_eq!(answer.status, 403);
+    assert!(
+        !answer.head.to_lowercase().contains("access-control"),
+        "{}",
+        answer.head
+    );
+}
