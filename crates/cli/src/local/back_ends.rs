@@ -1,10 +1,14 @@
-//! The parts that `serve` and `backends` share: a configuration that needs no variables, ports, and the signals to end.
+//! The parts that `serve` and `backends` share: a configuration that needs no variables, ports, the embedded DynamoDB, and
+//! the signals to end.
 
 use std::ffi::OsString;
+use std::path::Path;
 
+use emulators::DynamoDb;
 use sonotheia_webhook::config::{Config, Fault, Faults, SecretSource};
 use tokio::net::TcpListener;
 
+use super::front;
 use crate::failure::Failure;
 
 const SECRET: &str = "SONOTHEIA_WEBHOOK_SECRET";
@@ -73,6 +77,20 @@ pub async fn listen(host: &str, port: u16, option: &'static str) -> Result<TcpLi
             option,
             source,
         })
+}
+
+/// Starts the embedded DynamoDB, in memory or in a file. Its address is for this process only.
+///
+/// # Errors
+/// [`Failure::Data`] if it cannot use the file.
+pub async fn dynamodb(data: Option<&Path>) -> Result<DynamoDb, Failure> {
+    DynamoDb::start(front::hidden().await?, data).map_err(|source| match data {
+        Some(file) => Failure::Data {
+            file: file.to_owned(),
+            source,
+        },
+        None => Failure::BackEnd(source),
+    })
 }
 
 /// A future that resolves when the process is told to end, by Ctrl-C or by SIGTERM. It misses no signal between this call

@@ -10,7 +10,7 @@ use sonotheia_webhook::aws;
 use sonotheia_webhook::telemetry::Telemetry;
 
 use super::back_ends::{self, LocalConfig};
-use super::database::Database;
+use super::front::{self, Front};
 use crate::args::{print, random_hex};
 use crate::failure::Failure;
 
@@ -38,14 +38,16 @@ impl Backends {
         Telemetry::new(io::stderr()).install(ERRORS_ONLY);
 
         let listener = back_ends::listen("127.0.0.1", self.dynamodb_port, "--dynamodb-port").await?;
-        let dynamodb = Database::start(listener, None).await?;
-        let client = aws::dynamodb(&sdk_config(dynamodb.direct()));
+        let dynamodb = back_ends::dynamodb(None).await?;
+        let dynamodb_front = Front::start(listener, dynamodb.endpoint())?;
+        let client = aws::dynamodb(&sdk_config(dynamodb.endpoint()));
         emulators::create_table(&client, &config.events_table)
             .await
             .map_err(Failure::BackEnd)?;
 
         let listener = back_ends::listen("127.0.0.1", self.secrets_port, "--secrets-port").await?;
-        let secrets = SecretsManager::start(listener).map_err(Failure::BackEnd)?;
+        let secrets = SecretsManager::start(front::hidden().await?).map_err(Failure::BackEnd)?;
+        let secrets_front = Front::start(listener, secrets.endpoint())?;
         aws::secrets_manager(&sdk_config(secrets.endpoint()))
             .create_secret()
             .name(SECRET_ID)
@@ -56,14 +58,13 @@ impl Backends {
 
         // A secret from outside might have a line break in it, and end the comment that shows it.
         let shown = given.map_or(secret.as_str(), |_| "\"$SONOTHEIA_WEBHOOK_SECRET\"");
-        let (dynamodb_url, secrets_url) = (dynamodb.endpoint(), secrets.endpoint());
         print(&environment(
             shown,
             &[
                 ("EVENTS_TABLE", &config.events_table),
                 ("SONOTHEIA_WEBHOOK_SECRET_ARN", SECRET_ID),
-                ("AWS_ENDPOINT_URL_DYNAMODB", dynamodb_url),
-                ("AWS_ENDPOINT_URL_SECRETS_MANAGER", secrets_url),
+                ("AWS_ENDPOINT_URL_DYNAMODB", dynamodb_front.endpoint()),
+                ("AWS_ENDPOINT_URL_SECRETS_MANAGER", secrets_front.endpoint()),
                 ("AWS_REGION", REGION),
                 ("AWS_ACCESS_KEY_ID", CREDENTIALS.0),
                 ("AWS_SECRET_ACCESS_KEY", CREDENTIALS.1),
@@ -71,6 +72,8 @@ impl Backends {
             ],
         ))?;
         stop.await;
+        dynamodb_front.stop();
+        secrets_front.stop();
         tokio::join!(dynamodb.stop(), secrets.stop());
         Ok(())
     }

@@ -11,7 +11,7 @@ use sonotheia_webhook::store::Store;
 
 use super::back_ends::{self, LocalConfig};
 use super::data::{DataError, DataFile};
-use super::database::Database;
+use super::front::Front;
 use super::guard::Guard;
 use super::kept_secret;
 use super::log::Format;
@@ -47,8 +47,9 @@ pub async fn run(serve: &Serve) -> Result<(), Failure> {
     if let Some(data) = &data {
         data.create().map_err(|source| unusable(data.path(), source))?;
     }
-    let dynamodb = Database::start(inner, file).await?;
-    let client = aws::dynamodb(&emulators::sdk_config(dynamodb.direct()));
+    let dynamodb = back_ends::dynamodb(file).await?;
+    let client = aws::dynamodb(&emulators::sdk_config(dynamodb.endpoint()));
+    let front = Front::start(inner, dynamodb.endpoint())?;
     let table = config.events_table.clone();
     emulators::create_table(&client, &table)
         .await
@@ -65,7 +66,7 @@ pub async fn run(serve: &Serve) -> Result<(), Failure> {
         &listening,
         &key,
         file,
-        &format!("--table {table} --dynamodb {}", dynamodb.endpoint()),
+        &format!("--table {table} --dynamodb {}", front.endpoint()),
         running.is_ok(),
     ))?;
 
@@ -80,6 +81,7 @@ pub async fn run(serve: &Serve) -> Result<(), Failure> {
     listening
         .serve(guard.around(router), &kept.unwrap_or_default())
         .await;
+    front.stop();
     dynamodb.stop().await;
     Ok(())
 }

@@ -3,10 +3,10 @@
 pub mod back_ends;
 pub mod backends;
 mod data;
-mod database;
 mod deliveries;
 pub mod demo;
 mod embedded;
+mod front;
 mod guard;
 pub mod health;
 mod kept_secret;

@@ -242,3 +242,18 @@ fn the_health_check_believes_a_receiver_only() {
         "PORT is not the number of a port",
     );
 }
+
+#[test]
+fn the_ports_of_backends_are_for_programs_of_this_machine() {
+    let aws = Aws::start();
+    for name in ["AWS_ENDPOINT_URL_DYNAMODB", "AWS_ENDPOINT_URL_SECRETS_MANAGER"] {
+        let (_, url) = aws
+            .variables
+            .iter()
+            .find(|(variable, _)| variable == name)
+            .unwrap();
+        let address = url.trim_start_matches("http://");
+        assert_ne!(get(address, "/", address).status, 403, "{name}");
+        assert_eq!(get(address, "/", "evil.example").status, 403, "{name}");
+    }
+}
