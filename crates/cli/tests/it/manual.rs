@@ -49,8 +49,9 @@ fn there_is_a_manual_page_for_each_command() {
     let page = succeeded(&page);
     assert!(page.contains(".TH sonotheia 1"), "{page}");
     for command in COMMANDS {
+        let escaped = command.replace('-', "\\-");
         assert!(
-            page.contains(&format!("sonotheia\\-{command}(1)")),
+            page.contains(&format!("sonotheia\\-{escaped}(1)")),
             "{command} in {page}"
         );
         let page = run(&["man", command], "");
