@@ -9,6 +9,8 @@ mod doctor;
 mod ends;
 mod environment;
 mod inspector;
+mod inspector_browser;
+mod inspector_page;
 mod lists;
 mod manual;
 mod mock;
