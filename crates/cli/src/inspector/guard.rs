@@ -34,8 +34,8 @@ fn refusal(any_host: bool, method: &Method, path: &str, headers: &HeaderMap) -> 
         return None;
     }
     let host = text("host").unwrap_or_default();
-    let is_one_host = headers.get_all(header::HOST).iter().count() == 1;
-    if !any_host && !(is_one_host && is_loopback(host)) {
+    let is_local = is_loopback(host) && headers.get_all(header::HOST).iter().count() == 1;
+    if !any_host && !is_local {
         return Some("The inspector is for this machine: open it as http://127.0.0.1 or http://localhost.");
     }
     if matches!(*method, Method::GET | Method::HEAD) {

@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::body::{Body, Bytes};
-use axum::extract::{Path, RawQuery, State};
+use axum::extract::{Query, RawQuery, State};
 use axum::http::{HeaderMap, Request, StatusCode};
 use axum::response::{IntoResponse, Response};
 use base64::Engine;
@@ -166,10 +166,16 @@ fn no_record() -> Failed {
     }
 }
 
-/// `GET /inspector/records/{event_id}`
+/// The record that a request names. The id is in the query, since a browser resolves the ids `.` and `..` in a path.
+#[derive(Deserialize)]
+pub struct Named {
+    id: String,
+}
+
+/// `GET /inspector/record?id=…`
 pub async fn one(
     State(shared): State<Shared>,
-    Path(event_id): Path<String>,
+    Query(Named { id: event_id }): Query<Named>,
     headers: HeaderMap,
 ) -> Result<Response, Failed> {
     let (record, body) = whole(&shared, &event_id).await?.ok_or_else(no_record)?;
@@ -195,8 +201,11 @@ pub async fn one(
     Ok(Json(detail).into_response())
 }
 
-/// `GET /inspector/records/{event_id}/body`
-pub async fn body(State(shared): State<Shared>, Path(event_id): Path<String>) -> Result<Response, Failed> {
+/// `GET /inspector/record/body?id=…`
+pub async fn body(
+    State(shared): State<Shared>,
+    Query(Named { id: event_id }): Query<Named>,
+) -> Result<Response, Failed> {
     let (_, body) = whole(&shared, &event_id).await?.ok_or_else(no_record)?;
     Ok(detail::file(body.unwrap_or_default()))
 }

@@ -78,6 +78,17 @@ impl Kept {
         state.deliveries.get(usize::try_from(place).ok()?).cloned()
     }
 
+    /// The newest delivery that passes a test.
+    pub fn find(&self, test: impl Fn(&Delivery) -> bool) -> Option<Arc<Delivery>> {
+        let state = self.state();
+        state
+            .deliveries
+            .iter()
+            .rev()
+            .find(|delivery| test(delivery))
+            .cloned()
+    }
+
     /// All deliveries, oldest first.
     pub fn all(&self) -> Vec<Arc<Delivery>> {
         self.state().deliveries.iter().cloned().collect()

@@ -24,10 +24,10 @@ mod stream;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use axum::Router;
 use axum::body::Bytes;
 use axum::middleware;
 use axum::routing::{get, post};
-use axum::{Json, Router};
 use futures_util::FutureExt;
 use futures_util::future::Shared as SharedFuture;
 use serde_json::{Value, json};
@@ -192,15 +192,8 @@ pub fn over_table(receiver: Router, inspector: Arc<Inspector>) -> Router {
 /// The parts of the page that only read.
 fn reads() -> Router<Shared> {
     page::files()
-        .route(
-            "/inspector/about",
-            get(
-                |axum::extract::State(shared): axum::extract::State<Shared>| async move {
-                    Json(shared.inspector.about())
-                },
-            ),
-        )
+        .route("/inspector/about", get(page::about))
         .route("/inspector/records", get(history::list))
-        .route("/inspector/records/{event_id}", get(history::one))
-        .route("/inspector/records/{event_id}/body", get(history::body))
+        .route("/inspector/record", get(history::one))
+        .route("/inspector/record/body", get(history::body))
 }

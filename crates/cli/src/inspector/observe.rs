@@ -130,10 +130,9 @@ impl Inspector {
     fn diagnose(&self, signatures: &[HeaderValue], signature: Option<&str>, body: &[u8]) -> String {
         let known = self.keys().and_then(|keys| keys.diagnose(signatures, body));
         let of_event = || {
-            let all = self.kept.all();
-            let signed = all
-                .iter()
-                .find(|delivery| signature.is_some() && delivery.signature.as_deref() == signature)?;
+            let signature = signature?;
+            let is_same = |delivery: &Delivery| delivery.signature.as_deref() == Some(signature);
+            let signed = self.kept.find(is_same)?;
             let event = signed.row.event_id.as_deref()?;
             Some(format!(
                 "The signature belongs to another body: the body of event {event}."

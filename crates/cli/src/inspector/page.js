@@ -48,7 +48,10 @@ function take(arrived) {
     const key = keyOf(row);
     if (byKey.has(key) || (!row.n && stored.has(row.event_id)) || (cleared && !isNewer(row, cleared))) continue;
     byKey.set(key, row);
-    if (row.n && row.outcome === "accepted") stored.add(row.event_id);
+    if (row.n && row.outcome === "accepted") {
+      stored.add(row.event_id);
+      drop(byKey.get(`r${row.event_id}`));
+    }
     const place = rows.findIndex((other) => !isNewer(other, row));
     rows.splice(place < 0 ? rows.length : place, 0, row);
     count(row);
@@ -57,6 +60,12 @@ function take(arrived) {
   // The inspector keeps no more, either. Records that a person asked for stay.
   while (rows.length > about.kept * 2) byKey.delete(keyOf(rows.pop()));
   return isNew;
+}
+
+function drop(row) {
+  if (!row) return;
+  byKey.delete(keyOf(row));
+  rows.splice(rows.indexOf(row), 1);
 }
 
 function arrived(news) {
@@ -212,21 +221,22 @@ function startOlder() {
 }
 
 async function more() {
-  if (rows.filter((row) => filter.passes(row)).length > shown) {
-    shown += STEP;
-    return render();
-  }
+  const isLoaded = rows.filter((row) => filter.passes(row)).length > shown;
+  shown += STEP;
+  if (isLoaded) render();
+  else await load();
+}
+
+async function load() {
   find("more").setAttribute("aria-disabled", "true");
   try {
     take(await older.next());
-    shown += STEP;
+    render();
   } catch (failure) {
     find("end").textContent = failure.message;
-    return;
   } finally {
     find("more").removeAttribute("aria-disabled");
   }
-  render();
 }
 
 // --- links
@@ -270,6 +280,8 @@ async function followLink() {
   // The record may be older than those that the page has.
   const known = await recordOf(awaited).catch(() => null);
   if (!known || known.row.event_id !== awaited) return;
+  // The stream is about to bring the delivery of this record.
+  if (about.history_to && known.row.received_at > about.history_to) return;
   take([known.row]);
   const row = rows.find((row) => row.event_id === awaited);
   if (row) reveal(row, row.n ? undefined : known);
@@ -329,7 +341,7 @@ async function began(run) {
   if (about.run && run !== about.run) forget();
   about = await ask("/inspector/about");
   startOlder();
-  await more();
+  await load();
 }
 
 function listen() {
@@ -360,9 +372,10 @@ async function start() {
   if (about.table) {
     address.append("table ", element("code", about.table), ", read only");
     document.body.classList.add("read-only");
-    poll({ state, newest: () => rows[0]?.received_at, isPaused: () => isPaused, arrived });
+    find("text").placeholder = "Search id, problem …";
     startOlder();
-    await more().catch(() => {});
+    await load();
+    poll({ state, newest: () => rows[0]?.received_at, isPaused: () => isPaused, arrived });
   } else {
     address.append("POST ", element("code", location.origin + "/webhook"));
     find("panel").hidden = false;

@@ -1,9 +1,11 @@
 //! The page's files, and the headers of everything that the inspector answers.
 
-use axum::Router;
+use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get};
+use axum::{Json, Router};
+use serde_json::Value;
 
 use super::Shared;
 
@@ -42,6 +44,11 @@ pub fn files() -> Router<Shared> {
 
 fn file(kind: &'static str, text: &'static str) -> MethodRouter<Shared> {
     get(move || async move { ([(header::CONTENT_TYPE, kind)], text) })
+}
+
+/// `GET /inspector/about`
+pub async fn about(State(shared): State<Shared>) -> Json<Value> {
+    Json(shared.inspector.about())
 }
 
 /// The answer for a path that the page does not have.

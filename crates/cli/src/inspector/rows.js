@@ -47,7 +47,9 @@ export function button(row) {
   const made = element("button", undefined, "row");
   made.type = "button";
   made.setAttribute("aria-expanded", "false");
-  const time = element("time", clock(row.received_at), "time");
+  const [at, ms] = clock(row.received_at);
+  const time = element("time", at, "time");
+  time.append(element("span", ms, "ms"));
   time.dateTime = row.received_at;
   time.title = row.received_at;
   const note = element("span", undefined, "notes");

@@ -25,12 +25,13 @@ export async function order(path, body) {
   throw new Error(failed.error || `The inspector answered ${answer.status}.`);
 }
 
-const path = (row) =>
-  row.n ? `/inspector/deliveries/${row.n}` : `/inspector/records/${encodeURIComponent(row.event_id)}`;
+// An id is in the query, since a browser resolves the ids `.` and `..` in a path.
+const path = (row, part = "") =>
+  row.n ? `/inspector/deliveries/${row.n}${part}` : `/inspector/record${part}?id=${encodeURIComponent(row.event_id)}`;
 
 export const detailOf = (row) => ask(path(row));
-export const bodyPath = (row) => path(row) + "/body";
-export const recordOf = (eventId) => ask(`/inspector/records/${encodeURIComponent(eventId)}`);
+export const bodyPath = (row) => path(row, "/body");
+export const recordOf = (eventId) => detailOf({ event_id: eventId });
 
 // The deliveries of this process, as they come.
 export function follow({ state, run, arrived }) {
@@ -54,7 +55,7 @@ const MOST_PAGES = 50;
 export function poll({ state, newest, isPaused, arrived }) {
   const look = async () => {
     const from = newest();
-    const since = from ? `&from=${encodeURIComponent(new Date(Date.parse(from) - LATE).toISOString())}` : "";
+    const since = from ? `&from=${new Date(Date.parse(from) - LATE).toISOString()}` : "";
     let cursor = "";
     for (let page = 0; page < MOST_PAGES; page += 1) {
       const { rows, next } = await ask(`/inspector/records?limit=100${since}${cursor}`);

@@ -70,15 +70,15 @@ export function copy(label, text, name) {
 
 const two = (number) => String(number).padStart(2, "0");
 
-// The time of day with milliseconds, and the date in front if it is not today.
+// The time of day and its milliseconds, or the date and the time if it is not today.
 export function clock(text) {
   const time = new Date(text);
-  if (Number.isNaN(time.getTime())) return text;
+  if (Number.isNaN(time.getTime())) return [text, ""];
   const day = `${time.getFullYear()}-${two(time.getMonth() + 1)}-${two(time.getDate())}`;
   const isToday = new Date().toDateString() === time.toDateString();
-  const ms = String(time.getMilliseconds()).padStart(3, "0");
   const at = `${two(time.getHours())}:${two(time.getMinutes())}:${two(time.getSeconds())}`;
-  return isToday ? `${at}.${ms}` : `${day.slice(2)} ${at.slice(0, 5)}`;
+  if (!isToday) return [`${day.slice(2)} ${at.slice(0, 5)}`, ""];
+  return [at, "." + String(time.getMilliseconds()).padStart(3, "0")];
 }
 
 export function size(bytes) {

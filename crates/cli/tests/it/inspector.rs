@@ -273,7 +273,9 @@ fn two_thousand_four_hundred_concurrent_deliveries_are_two_thousand_four_hundred
         &server.url,
         "--secret",
         SECRET,
-        "--corrupt", "100", "--count",
+        "--corrupt",
+        "100",
+        "--count",
         "2400",
         "--concurrency",
         "32",
@@ -331,7 +333,8 @@ fn hostile_bodies_and_headers_cost_little_memory_time_and_text() {
             headers.push(("x-sonotheia-signature", &signature));
             let begun = Instant::now();
             let (status, _) = deliver(&server, &headers, body.as_bytes());
-            assert!([200, 400, 401, 409, 413].contains(&status), "{status}");
+            // 503: a machine under load. The inspector keeps these deliveries, too.
+            assert!([200, 400, 401, 409, 413, 503].contains(&status), "{status}");
             assert!(begun.elapsed() < Duration::from_secs(10), "{}", &body[..20]);
         }
     }
@@ -472,7 +475,7 @@ fn a_conflict_stands_beside_the_first_delivery() {
         .unwrap()
         .clone();
     let key = record["event_id"].as_str().unwrap().replace(':', "%3A");
-    let detail = get(&server.url, &format!("/inspector/records/{key}"));
+    let detail = get(&server.url, &format!("/inspector/record?id={key}"));
     assert_eq!(detail["row"]["claimed_event_id"], rows[0]["event_id"], "{detail}");
     assert!(detail["first"]["lines"].is_array(), "{detail}");
 }
@@ -561,7 +564,7 @@ fn a_delivery_and_a_record_can_be_replayed_and_history_outlives_a_restart() {
         rejected["reason"].as_str().unwrap().contains("not a JSON object"),
         "{rejected}"
     );
-    let detail = get(&server.url, "/inspector/records/one");
+    let detail = get(&server.url, "/inspector/record?id=one");
     assert!(
         detail["body"]["text"].as_str().unwrap().contains("0.95"),
         "{detail}"
@@ -571,7 +574,7 @@ fn a_delivery_and_a_record_can_be_replayed_and_history_outlives_a_restart() {
         204
     );
     assert_eq!(rows(&server, 1)[0]["outcome"], "duplicate");
-    let (status, _, text) = request("GET", &format!("{}/inspector/records/no", server.url), &[], b"");
+    let (status, _, text) = request("GET", &format!("{}/inspector/record?id=no", server.url), &[], b"");
     assert_eq!(status, 404, "{text}");
     let (status, ..) = request(
         "GET",
@@ -605,7 +608,7 @@ fn inspect_reads_a_table_and_writes_nothing() {
     let records = get(&url, "/inspector/records?limit=100");
     assert_eq!(records["rows"].as_array().unwrap().len(), 2);
     server.deliver(&deepfake("one", "session", 0.95).to_string());
-    let detail = get(&url, "/inspector/records/one");
+    let detail = get(&url, "/inspector/record?id=one");
     assert_eq!((&detail["can_replay"], detail.get("curl")), (&json!(false), None));
     // There is no webhook, no button, and no other read.
     for (method, path) in [
@@ -615,7 +618,7 @@ fn inspect_reads_a_table_and_writes_nothing() {
         ("GET", "/inspector/deliveries"),
         ("GET", "/results"),
         ("POST", "/"),
-        ("DELETE", "/inspector/records/one"),
+        ("DELETE", "/inspector/record?id=one"),
     ] {
         let json = ("content-type", "application/json");
         let (status, _, text) = request(method, &format!("{url}{path}"), &[json], br#"{"what":"forged"}"#);

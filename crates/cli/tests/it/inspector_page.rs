@@ -8,7 +8,7 @@ use sonotheia_webhook::event::types::known_types;
 
 use super::inspector::inspect;
 use super::inspector_browser::Browser;
-use super::{Server, run, runtime, serve, succeeded};
+use super::{Running, Server, run, runtime, serve, sonotheia, succeeded};
 use testkit::{SECRET, deepfake, sign};
 
 const TAB: &str = "\u{e004}";
@@ -229,8 +229,8 @@ fn filters_and_search_leave_the_rows_that_a_person_wants() {
         }
         // A new delivery has to pass the filter, too.
         choose("type", "sar.filed").await;
-        server.deliver(&event("other", "s"));
         browser.press("button[data-type='sar.filed']", 2).await;
+        server.deliver(&event("other", "s"));
         browser.click("#reset").await;
         browser.until(ROWS, json!(12)).await;
         browser.open_row("accepted").await;
@@ -330,7 +330,10 @@ fn history_comes_from_the_table_after_a_restart_and_after_a_reload() {
         assert_eq!(server.process.terminate(), Some(0));
         let connection = "return document.getElementById('connection').className";
         browser.until(connection, json!("connection off")).await;
-        let again = serve(&[&data[..], &["--port", &port]].concat(), Some(SECRET));
+        let mut again = Running::start(
+            sonotheia(&["serve", "--port", &port, data[0], data[1]]).env("SONOTHEIA_WEBHOOK_SECRET", SECRET),
+        );
+        again.output_to("curl http");
         browser.until(connection, json!("connection on")).await;
         // The table has the signed deliveries; the forged one is gone.
         browser.until(ROWS, json!(8)).await;
@@ -382,6 +385,29 @@ fn hostile_text_stays_text_and_a_large_body_stays_fast() {
         browser.find("li.open .columns").await;
         assert_eq!(browser.client.title().await.unwrap(), "Sonotheia webhooks");
 
+        // Ids that a path or a fragment would change.
+        for (n, id) in ["..", "a/../b?c=1&d#e%41", "delivery-1", "é 漢"]
+            .iter()
+            .enumerate()
+        {
+            server.deliver(&event(id, "s"));
+            browser.newest_of(n + 2).await;
+            browser.open_row("accepted").await;
+            let address = browser.client.current_url().await.unwrap();
+            browser.client.goto("about:blank").await.unwrap();
+            browser.open(address.as_str()).await;
+            browser.find("li.open .columns").await;
+            assert!(
+                browser.text("li.open .row").await.contains(id),
+                "{id} at {address}"
+            );
+            let record = browser.client.execute_async(
+                "const done = arguments[1]; fetch('/inspector/record?id=' + encodeURIComponent(arguments[0])).then((answer) => answer.json()).then((detail) => done(detail.row.event_id))",
+                vec![json!(id)],
+            );
+            assert_eq!(record.await.unwrap(), json!(id));
+        }
+
         for (n, body) in [
             "[".repeat(64 << 10),
             "[".repeat(100_000) + &"]".repeat(100_000),
@@ -392,7 +418,7 @@ fn hostile_text_stays_text_and_a_large_body_stays_fast() {
         .enumerate()
         {
             server.deliver(body);
-            browser.newest_of(n + 2).await;
+            browser.newest_of(n + 6).await;
             let begun = Instant::now();
             browser.open_row("rejected").await;
             let text = browser
@@ -414,7 +440,9 @@ fn all_of_many_deliveries_are_counted_and_the_page_stays_small() {
             &server.url,
             "--secret",
             SECRET,
-            "--corrupt", "100", "--count",
+            "--corrupt",
+            "100",
+            "--count",
             "2400",
             "--concurrency",
             "32",
