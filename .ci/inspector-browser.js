@@ -42,6 +42,17 @@ function start(command, args, pattern) {
   });
 }
 
+// Starts the driver. A start can fail: it chooses a free port of IPv6, which may not be free in IPv4.
+async function startDriver() {
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      return await start("chromedriver", ["--port=0"], /successfully on port (\d+)/);
+    } catch (error) {
+      if (attempt === 10) throw error;
+    }
+  }
+}
+
 class Browser {
   constructor(url, capabilities) {
     this.url = url;
@@ -107,7 +118,7 @@ async function withInspector(work) {
     const sonotheia = program();
     const serve = await start(sonotheia, ["serve", "--port", "0"], /Inspector: (http:\S+)[^]*curl http/);
     children.push(serve.child);
-    const driver = await start("chromedriver", ["--port=0"], /successfully on port (\d+)/);
+    const driver = await startDriver();
     children.push(driver.child);
     const args = [...ARGUMENTS, `--user-data-dir=${profile}`];
     const browser = new Browser(`http://127.0.0.1:${driver.found[1]}`, { "goog:chromeOptions": { args } });

@@ -97,6 +97,8 @@ impl Kept {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Barrier;
+
     use super::*;
 
     fn delivery(bytes: usize) -> Delivery {
@@ -108,16 +110,23 @@ mod tests {
 
     #[test]
     fn each_of_many_concurrent_deliveries_has_its_own_number() {
+        const THREADS: u64 = 8;
+        const EACH: u64 = 20_000;
         let kept = Kept::default();
-        let mut newest = kept.subscribe();
+        let newest = kept.subscribe();
+        let start = Barrier::new(THREADS as usize);
         std::thread::scope(|scope| {
-            for _ in 0..24 {
-                scope.spawn(|| (0..100).for_each(|_| kept.push(delivery(1))));
+            for _ in 0..THREADS {
+                scope.spawn(|| {
+                    start.wait();
+                    (0..EACH).for_each(|_| kept.push(delivery(1)));
+                });
             }
         });
-        assert_eq!(*newest.borrow_and_update(), 2_400);
+        assert_eq!(*newest.borrow(), THREADS * EACH);
         let numbers: Vec<_> = kept.all().iter().map(|delivery| delivery.number()).collect();
-        assert_eq!(numbers, (1..=2_400).collect::<Vec<_>>());
+        let oldest = THREADS * EACH - MAX_DELIVERIES as u64 + 1;
+        assert_eq!(numbers, (oldest..=THREADS * EACH).collect::<Vec<_>>());
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Headless Chromium, which `chromedriver` drives, for the inspector's tests.
 
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -17,6 +17,24 @@ pub struct Browser {
     session: String,
     _driver: Running,
     _profile: tempfile::TempDir,
+}
+
+/// Starts the driver, and returns its port. A start can fail: the driver chooses a free port of IPv6, which may not be free in
+/// IPv4.
+fn driver() -> (Running, u16) {
+    for _ in 0..10 {
+        let mut driver = Running::start(Command::new("chromedriver").arg("--port=0"));
+        let output = BufReader::new(driver.0.stdout.as_mut().unwrap());
+        let port = output.lines().find_map(|line| {
+            let line = line.unwrap();
+            let (_, port) = line.split_once("successfully on port ")?;
+            port.trim_end_matches('.').parse().ok()
+        });
+        if let Some(port) = port {
+            return (driver, port);
+        }
+    }
+    panic!("chromedriver finds no port");
 }
 
 impl Browser {
@@ -39,15 +57,7 @@ impl Browser {
             );
             return None;
         }
-        let mut driver = Running::start(Command::new("chromedriver").arg("--port=0"));
-        let started = driver.output_to("successfully on port ");
-        let port: String = started
-            .rsplit("on port ")
-            .next()
-            .unwrap()
-            .chars()
-            .take_while(char::is_ascii_digit)
-            .collect();
+        let (driver, port) = driver();
         let profile = tempfile::tempdir().unwrap();
         let user_data = format!("--user-data-dir={}", profile.path().display());
         let arguments = [

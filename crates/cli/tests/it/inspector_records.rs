@@ -1,6 +1,6 @@
 //! The inspector and the records of the table: conflicts, history, replay, and `inspect`.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::inspector::{detail, get, post, press, request, rows};
 use super::{Running, Server, failed, run, serve, sonotheia};
