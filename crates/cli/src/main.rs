@@ -32,7 +32,7 @@ use clap::Parser;
 
 use local::{backends, demo, health, mock_api, serve};
 use operate::{doctor, reconcile, redrive, register};
-use records::{event, results, tail};
+use records::{event, inspect, results, tail};
 use sender::{send, sign};
 
 #[derive(Parser)]
@@ -53,6 +53,7 @@ enum Command {
     Results(results::Results),
     Event(event::ShowEvent),
     Tail(tail::Tail),
+    Inspect(inspect::Inspect),
     Redrive(redrive::Redrive),
     Reconcile(reconcile::Reconcile),
     Register(register::Register),
@@ -74,6 +75,7 @@ fn main() -> ExitCode {
         Command::Results(results) => results.run(),
         Command::Event(event) => event.run(),
         Command::Tail(tail) => tail.run(),
+        Command::Inspect(inspect) => inspect.run(),
         Command::Redrive(redrive) => redrive.run(),
         Command::Reconcile(reconcile) => reconcile.run(),
         Command::Register(register) => register.run(),

@@ -1,487 +1,199 @@
-//! The page that `serve` has at `/`: deliveries as they come, and buttons that send some.
+//! The inspector: a page that shows deliveries as they come, and the records of the table.
 //!
-//! It stands around the receiver's router and changes nothing in it: bodies are copied as the receiver
-//! reads them, answers as they leave. What is known of the last deliveries is held in memory, bounded.
-//! The page is for the person at this machine: another site's scripts can neither read nor press it.
+//! Under `serve` it stands around the receiver's router and changes nothing in it: it copies bodies as the receiver reads
+//! them, and answers as they leave. It keeps the newest deliveries in memory, bounded in number and in bytes, and reads
+//! older ones through the receiver's own reads. Under `inspect` it has only those reads.
+//!
+//! Everything that came from outside is bounded before the page gets it: `pretty` and `detail` have the limits.
 
-mod buttons;
+mod compare;
+mod curl;
+mod delivery;
+mod detail;
 mod diagnosis;
+mod guard;
+mod hex_dump;
+mod history;
+mod kept;
+mod observe;
+mod page;
+mod pretty;
+mod send;
+mod stream;
 
-use std::collections::VecDeque;
-use std::convert::Infallible;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::Router;
-use axum::body::{Body, Bytes};
-use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
-use axum::middleware::{self, Next};
-use axum::response::sse::{Event as Message, KeepAlive, Sse};
-use axum::response::{IntoResponse, Response};
+use axum::body::Bytes;
+use axum::middleware;
 use axum::routing::{get, post};
-use futures_util::{FutureExt, Stream, StreamExt, stream};
-use http_body_util::BodyExt;
-use serde::Serialize;
-use sonotheia_webhook::event::Alert;
-use sonotheia_webhook::telemetry::{Delivered, DeliveryLog};
+use futures_util::FutureExt;
+use futures_util::future::Shared as SharedFuture;
+use serde_json::{Value, json};
+use sonotheia_webhook::event::types::known_types;
 use sonotheia_webhook::timestamp::Timestamp;
-use tokio::sync::watch;
 
 use self::diagnosis::Keys;
-use crate::args::json;
+use self::kept::Kept;
 use crate::args::random_hex;
 use crate::failure::Failure;
-use crate::show::Pretty;
 
-/// How many deliveries are kept, the newest ones.
-const KEPT: usize = 100;
-
-/// How much of a body is kept to be shown, in bytes.
-const SHOWN_BYTES: usize = 64 << 10;
-
-/// The most of a body that is held while it is on its way: more than any that is taken.
-const MAX_COPY: usize = 512 << 10;
-
-const PAGE: &str = include_str!("page.html");
-const STYLE: &str = include_str!("page.css");
-const SCRIPT: &str = include_str!("page.js");
-
-/// Nothing but this page's own files, and nobody else's frame around it.
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
-                      img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
-
-/// A delivery, as the page gets it.
-#[derive(Serialize)]
-struct Delivery {
-    /// Counts up from 1.
-    n: u64,
-    received_at: String,
-    duration_ms: f64,
-    status: u16,
-    outcome: &'static str,
-    /// What the signed body says; of one that was not signed nothing is believed.
-    event_id: Option<String>,
-    #[serde(rename = "type")]
-    event_type: Option<String>,
-    alert: Option<&'static str>,
-    problems: usize,
-    /// Why it was refused, for the person at this machine.
-    reason: Option<String>,
-    bytes: usize,
-    /// The body, JSON with line breaks; cut where it is long.
-    body: String,
-    /// The answer, likewise.
-    answer: String,
-    #[serde(skip)]
-    signature: Option<String>,
+/// What the inspector looks at.
+enum Subject {
+    /// The receiver of this process, with its secret.
+    Receiver { keys: Keys },
+    /// The table of a deployment, read only.
+    Table { name: String },
 }
 
-/// What the page knows.
+/// The state of the page.
 pub struct Inspector {
-    /// Makes this process's deliveries unlike those of the one before.
+    /// Tells this process's deliveries from those of an earlier process.
     run: String,
-    keys: Keys,
-    /// Whether the page is for whoever asks, and not only for loopback names.
+    started_at: Timestamp,
+    subject: Subject,
+    /// True if the page answers requests with any Host.
     any_host: bool,
-    kept: Mutex<VecDeque<Arc<Delivery>>>,
-    /// The newest one's number.
-    newest: watch::Sender<u64>,
-    /// The body accepted last, to be sent again.
+    kept: Kept,
+    /// The body of the newest accepted event, for the samples that repeat or contradict it.
     accepted: Mutex<Option<Bytes>>,
 }
 
 impl Inspector {
-    /// Knows the secret, and perhaps the one before, to tell what a signature is of.
+    /// An inspector for the receiver of this process. It knows the secrets, to find out what a signature was made with.
+    ///
+    /// # Errors
+    /// The secret is empty, or there are no random bytes.
     pub fn new(secret: &str, previous: Option<&str>, any_host: bool) -> Result<Arc<Self>, Failure> {
+        let keys = Keys::new(secret, previous)?;
+        Self::of(Subject::Receiver { keys }, any_host)
+    }
+
+    /// An inspector for a table. It can send nothing.
+    ///
+    /// # Errors
+    /// There are no random bytes.
+    pub fn read_only(table: &str) -> Result<Arc<Self>, Failure> {
+        let name = table.to_owned();
+        Self::of(Subject::Table { name }, false)
+    }
+
+    fn of(subject: Subject, any_host: bool) -> Result<Arc<Self>, Failure> {
         Ok(Arc::new(Self {
             run: random_hex::<4>()?,
-            keys: Keys::new(secret, previous)?,
+            started_at: Timestamp::now(),
+            subject,
             any_host,
-            kept: Mutex::default(),
-            newest: watch::Sender::new(0),
+            kept: Kept::default(),
             accepted: Mutex::default(),
         }))
     }
 
-    fn kept(&self) -> MutexGuard<'_, VecDeque<Arc<Delivery>>> {
-        // Whoever panicked while holding it left a whole value.
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn keep(&self, mut delivery: Delivery) {
-        let mut kept = self.kept();
-        delivery.n = *self.newest.borrow() + 1;
-        let n = delivery.n;
-        kept.push_back(Arc::new(delivery));
-        if kept.len() > KEPT {
-            kept.pop_front();
+    fn keys(&self) -> Option<&Keys> {
+        match &self.subject {
+            Subject::Receiver { keys } => Some(keys),
+            Subject::Table { .. } => None,
         }
-        drop(kept);
-        self.newest.send_replace(n);
     }
 
-    /// The oldest one kept that is newer than `n`.
-    fn after(&self, n: u64) -> Option<Arc<Delivery>> {
-        self.kept().iter().find(|delivery| delivery.n > n).cloned()
+    fn last_accepted(&self) -> Option<Bytes> {
+        let accepted = self.accepted.lock().unwrap_or_else(PoisonError::into_inner);
+        accepted.clone()
     }
 
-    /// The event that an accepted delivery with this signature was.
-    fn signed_as(&self, signature: &str) -> Option<String> {
-        let kept = self.kept();
-        let same = |delivery: &&Arc<Delivery>| delivery.signature.as_deref() == Some(signature);
-        kept.iter()
-            .find(same)
-            .and_then(|delivery| delivery.event_id.clone())
+    fn set_last_accepted(&self, body: Bytes) {
+        *self.accepted.lock().unwrap_or_else(PoisonError::into_inner) = Some(body);
+    }
+
+    /// The newest time of receipt of the records that the page shows as history. The deliveries after it are in memory.
+    /// `None`: all records are history.
+    fn history_to(&self) -> Option<String> {
+        self.keys()?;
+        let oldest = self.kept.after(0).filter(|oldest| oldest.number() > 1);
+        Some(oldest.map_or_else(
+            || self.started_at.to_string(),
+            |oldest| oldest.row.received_at.clone(),
+        ))
+    }
+
+    /// What the page has to know first.
+    fn about(&self) -> Value {
+        let table = match &self.subject {
+            Subject::Receiver { .. } => None,
+            Subject::Table { name } => Some(name),
+        };
+        json!({
+            "run": self.run,
+            "history_to": self.history_to(),
+            "table": table,
+            "types": known_types().collect::<Vec<_>>(),
+            "kept": kept::MAX_DELIVERIES,
+        })
     }
 }
 
-/// What handlers need: the inspector, the router that is observed, and the end.
+/// A future that resolves when the process ends.
+type Stop = SharedFuture<Pin<Box<dyn Future<Output = ()> + Send>>>;
+
+/// What the handlers need: the inspector, the receiver that it looks at, and the end.
 #[derive(Clone)]
-struct Shared<S> {
+struct Shared {
     inspector: Arc<Inspector>,
     receiver: Router,
-    stop: S,
+    stop: Stop,
 }
 
 /// The receiver's router with the page around it. Streams end when `stop` does.
 pub fn around<S>(receiver: Router, inspector: Arc<Inspector>, stop: S) -> Router
 where
-    S: Future<Output = ()> + Clone + Send + Sync + 'static,
+    S: Future<Output = ()> + Send + 'static,
 {
-    let receiver = receiver.layer(middleware::from_fn_with_state(inspector.clone(), observe));
+    let observe = middleware::from_fn_with_state(inspector.clone(), observe::observe);
     let shared = Shared {
-        inspector: inspector.clone(),
-        receiver: receiver.clone(),
-        stop,
+        inspector,
+        receiver: receiver.layer(observe),
+        stop: stop.boxed().shared(),
     };
-    let file = |kind: &'static str, text: &'static str| {
-        get(move || async move { ([(header::CONTENT_TYPE, kind)], text) })
-    };
-    Router::new()
-        // Other methods of this path are none of the page's.
-        .route(
-            "/",
-            file("text/html; charset=utf-8", PAGE).fallback_service(receiver.clone()),
-        )
-        .route("/inspector/page.css", file("text/css; charset=utf-8", STYLE))
-        .route(
-            "/inspector/page.js",
-            file("text/javascript; charset=utf-8", SCRIPT),
-        )
-        .route("/inspector/deliveries", get(deliveries::<S>))
-        .route("/inspector/send", post(send::<S>))
-        .route_layer(middleware::from_fn_with_state(inspector, guard))
-        .fallback_service(receiver)
+    let mut pages = reads();
+    if shared.inspector.keys().is_some() {
+        pages = pages
+            .route("/inspector/deliveries", get(stream::deliveries))
+            .route("/inspector/deliveries/{n}", get(detail::delivery))
+            .route("/inspector/deliveries/{n}/body", get(detail::delivery_body))
+            .route("/inspector/search", get(detail::search))
+            .route("/inspector/send", post(send::button))
+            .route("/inspector/replay", post(send::replay));
+    }
+    let guard = middleware::from_fn_with_state(shared.inspector.clone(), guard::guard);
+    // Other methods of `/` are the receiver's.
+    pages
+        .route("/", page::index().fallback_service(shared.receiver.clone()))
+        .route_layer(guard)
+        .fallback_service(shared.receiver.clone())
         .with_state(shared)
 }
 
-/// Keeps other sites out, and what they could make of this one.
-async fn guard(State(inspector): State<Arc<Inspector>>, request: Request, next: Next) -> Response {
-    let mut response = match refusal(
-        &inspector,
-        request.method(),
-        request.uri().path(),
-        request.headers(),
-    ) {
-        Some(reason) => (StatusCode::FORBIDDEN, format!("{reason}\n")).into_response(),
-        None => next.run(request).await,
+/// The page over a table: `receiver` has the reads, and the router has nothing but the page.
+pub fn over_table(receiver: Router, inspector: Arc<Inspector>) -> Router {
+    let guard = middleware::from_fn_with_state(inspector.clone(), guard::guard);
+    let shared = Shared {
+        inspector,
+        receiver,
+        stop: std::future::pending().boxed().shared(),
     };
-    let headers = response.headers_mut();
-    // The receiver's own answers have theirs.
-    if !headers.contains_key("x-request-id") {
-        for (name, value) in [
-            ("content-security-policy", POLICY),
-            ("x-content-type-options", "nosniff"),
-            ("referrer-policy", "no-referrer"),
-            ("cache-control", "no-store"),
-        ] {
-            headers.insert(name, HeaderValue::from_static(value));
-        }
-    }
-    response
+    reads()
+        .route("/", page::index())
+        .fallback(page::nothing)
+        .layer(guard)
+        .with_state(shared)
 }
 
-/// Why a request for the page is not answered. A name that leads here by another site's DNS is not
-/// loopback's; a request that another site's page makes names that site.
-fn refusal(inspector: &Inspector, method: &Method, path: &str, headers: &HeaderMap) -> Option<&'static str> {
-    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    let is_page = path == "/" && *method != Method::POST || path.starts_with("/inspector/");
-    if !is_page {
-        return None;
-    }
-    let host = text("host").unwrap_or_default();
-    if !inspector.any_host && !is_loopback(host) {
-        return Some("The inspector is for this machine: open it as http://127.0.0.1 or http://localhost.");
-    }
-    if matches!(*method, Method::GET | Method::HEAD) {
-        return None;
-    }
-    let ours = text("origin").is_none_or(|origin| origin == format!("http://{host}"))
-        && text("sec-fetch-site").is_none_or(|site| site == "same-origin");
-    let is_json = text("content-type").is_some_and(|kind| kind.starts_with("application/json"));
-    (!ours || !is_json).then_some("Only the inspector's own page may do this.")
-}
-
-fn is_loopback(host: &str) -> bool {
-    let uri = format!("http://{host}").parse();
-    uri.is_ok_and(|uri| crate::client::is_loopback(&uri))
-}
-
-/// Copies a delivery on its way through the receiver.
-async fn observe(State(inspector): State<Arc<Inspector>>, request: Request, next: Next) -> Response {
-    if *request.method() != Method::POST || request.uri().path() != "/webhook" {
-        return next.run(request).await;
-    }
-    let begun = Instant::now();
-    let received_at = Timestamp::now();
-    let signatures: Vec<HeaderValue> = request
-        .headers()
-        .get_all("x-sonotheia-signature")
-        .iter()
-        .cloned()
-        .collect();
-    let copy: Arc<Mutex<Vec<u8>>> = Arc::default();
-    let held = copy.clone();
-    let request = request.map(|body| {
-        Body::new(body.map_frame(move |frame| {
-            let mut copy = held.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(data) = frame.data_ref() {
-                let room = MAX_COPY.saturating_sub(copy.len());
-                copy.extend_from_slice(&data[..data.len().min(room)]);
-            }
-            frame
-        }))
-    });
-    let (parts, answer) = next.run(request).await.into_parts();
-    // The receiver's answers are whole and in memory.
-    let answer = axum::body::to_bytes(answer, usize::MAX).await.unwrap_or_default();
-    let body = Bytes::from(std::mem::take(
-        &mut *copy.lock().unwrap_or_else(PoisonError::into_inner),
-    ));
-
-    let status = parts.status.as_u16();
-    let unknown = DeliveryLog::default();
-    let report = parts.extensions.get::<DeliveryLog>().unwrap_or(&unknown);
-    let delivered = report.delivered;
-    let signature = signatures
-        .first()
-        .and_then(|value| diagnosis::normal(value.as_bytes()));
-    let reason = match delivered {
-        Delivered::InvalidSignature => Some(match inspector.keys.other_secret(&signatures, &body) {
-            Some(known) => known,
-            None => match signature
-                .as_deref()
-                .and_then(|signature| inspector.signed_as(signature))
-            {
-                Some(event) => format!("It is the signature of a different body: that of event {event}."),
-                None => "The signature was made with another secret, or of another body.".to_owned(),
-            },
-        }),
-        Delivered::Accepted | Delivered::Duplicate => None,
-        _ => message(&answer),
-    };
-    if delivered == Delivered::Accepted {
-        *inspector.accepted.lock().unwrap_or_else(PoisonError::into_inner) = Some(body.clone());
-    }
-    let is_signed = matches!(delivered, Delivered::Accepted | Delivered::Duplicate);
-    inspector.keep(Delivery {
-        n: 0,
-        received_at: received_at.to_string(),
-        duration_ms: begun.elapsed().as_secs_f64() * 1000.0,
-        status,
-        outcome: outcome(delivered),
-        event_id: report.event_id.clone(),
-        event_type: report.event_type.clone(),
-        alert: report.alert.map(Alert::as_str),
-        problems: report.problems,
-        reason,
-        bytes: body.len(),
-        body: readable(&body),
-        answer: readable(&answer),
-        signature: signature.filter(|_| is_signed),
-    });
-    Response::from_parts(parts, Body::from(answer))
-}
-
-fn outcome(delivered: Delivered) -> &'static str {
-    match delivered {
-        Delivered::Accepted => "accepted",
-        Delivered::Duplicate => "duplicate",
-        Delivered::Rejected => "rejected",
-        Delivered::Conflict => "conflict",
-        Delivered::InvalidSignature => "refused",
-        Delivered::TooLarge => "too large",
-        Delivered::Unreadable => "unreadable",
-        Delivered::Unavailable => "unavailable",
-        Delivered::Internal => "failed",
-    }
-}
-
-/// What the receiver's answer says to the sender.
-fn message(answer: &[u8]) -> Option<String> {
-    #[derive(serde::Deserialize)]
-    struct Told {
-        message: String,
-    }
-    serde_json::from_slice::<Told>(answer)
-        .ok()
-        .map(|told| told.message)
-}
-
-/// JSON with line breaks, other text as it is, cut where it is long.
-fn readable(bytes: &[u8]) -> String {
-    let text = String::from_utf8_lossy(bytes);
-    let is_json = serde_json::from_str::<serde::de::IgnoredAny>(&text).is_ok();
-    let mut text = if is_json {
-        Pretty(&text).to_string()
-    } else {
-        text.into_owned()
-    };
-    if text.len() > SHOWN_BYTES {
-        text.truncate(text.floor_char_boundary(SHOWN_BYTES));
-        text.push_str("\n… (cut)");
-    }
-    text
-}
-
-/// The deliveries kept, then those that come, as server-sent events.
-async fn deliveries<S>(
-    State(shared): State<Shared<S>>,
-    headers: HeaderMap,
-) -> Sse<impl Stream<Item = Result<Message, Infallible>>>
-where
-    S: Future<Output = ()> + Clone + Send + Sync + 'static,
-{
-    let inspector = shared.inspector;
-    // A browser that connects again says what it has; another process's numbers are none of ours.
-    let last = headers.get("last-event-id").and_then(|id| id.to_str().ok());
-    let last = last.and_then(|id| id.strip_prefix(&inspector.run)?.strip_prefix('-')?.parse().ok());
-    let newest = inspector.newest.subscribe();
-    let hello = Message::default().event("run").data(&inspector.run);
-    let messages = stream::unfold(
-        (inspector, newest, last.unwrap_or(0)),
-        |(inspector, mut newest, last)| async move {
-            let delivery = loop {
-                newest.borrow_and_update();
-                match inspector.after(last) {
-                    Some(delivery) => break delivery,
-                    None => newest.changed().await.ok()?,
-                }
-            };
-            let message = Message::default()
-                .id(format!("{}-{}", inspector.run, delivery.n))
-                .data(json(&*delivery));
-            let n = delivery.n;
-            Some((Ok(message), (inspector, newest, n)))
-        },
-    );
-    let messages = stream::iter([Ok(hello)])
-        .chain(messages)
-        .take_until(shared.stop.boxed());
-    Sse::new(messages).keep_alive(KeepAlive::default())
-}
-
-/// A button: makes a delivery and gives it to the receiver.
-async fn send<S>(State(shared): State<Shared<S>>, body: Bytes) -> Response
-where
-    S: Clone + Send + Sync + 'static,
-{
-    let wanted = serde_json::from_slice::<buttons::Wanted>(&body).ok();
-    let Some(wanted) = wanted.filter(buttons::Wanted::is_known) else {
-        return (StatusCode::BAD_REQUEST, "There is no such button.\n").into_response();
-    };
-    let last = shared
-        .inspector
-        .accepted
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .clone();
-    match buttons::send(&shared.receiver, &shared.inspector.keys, wanted, last).await {
-        Ok(()) => StatusCode::NO_CONTENT.into_response(),
-        Err(failure) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{failure}\n")).into_response(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn asked(any_host: bool, method: Method, headers: &[(&'static str, &'static str)]) -> bool {
-        let inspector = Inspector::new("s", None, any_host).expect("an inspector");
-        let headers = headers
-            .iter()
-            .map(|(name, value)| (name.parse().expect("a name"), HeaderValue::from_static(value)))
-            .collect();
-        refusal(&inspector, &method, "/inspector/send", &headers).is_none()
-    }
-
-    #[test]
-    fn the_page_is_for_loopback_names_unless_another_address_was_asked_for() {
-        for host in ["127.0.0.1:8080", "localhost", "[::1]:80", "127.0.0.2"] {
-            assert!(asked(false, Method::GET, &[("host", host)]), "{host}");
-        }
-        for host in [
-            "evil.example",
-            "127.0.0.1.evil.example:80",
-            "localhost.evil.example",
-            "192.168.0.2",
-            "",
-        ] {
-            assert!(!asked(false, Method::GET, &[("host", host)]), "{host}");
-            assert!(asked(true, Method::GET, &[("host", host)]), "{host}");
-        }
-    }
-
-    #[test]
-    fn only_the_page_itself_may_press_its_buttons() {
-        let host = ("host", "127.0.0.1:8080");
-        let json = ("content-type", "application/json");
-        let post = |headers: &[_]| asked(false, Method::POST, headers);
-        assert!(post(&[host, json]));
-        assert!(post(&[
-            host,
-            json,
-            ("origin", "http://127.0.0.1:8080"),
-            ("sec-fetch-site", "same-origin")
-        ]));
-        assert!(!post(&[host]));
-        assert!(!post(&[host, ("content-type", "text/plain")]));
-        assert!(!post(&[host, json, ("origin", "http://evil.example")]));
-        assert!(!post(&[host, json, ("origin", "http://127.0.0.1:9")]));
-        assert!(!post(&[host, json, ("origin", "null")]));
-        assert!(!post(&[host, json, ("sec-fetch-site", "cross-site")]));
-    }
-
-    #[test]
-    fn no_more_is_kept_than_was_said() {
-        let inspector = Inspector::new("s", None, false).expect("an inspector");
-        for _ in 0..KEPT + 5 {
-            inspector.keep(Delivery {
-                n: 0,
-                received_at: String::new(),
-                duration_ms: 0.0,
-                status: 401,
-                outcome: "refused",
-                event_id: None,
-                event_type: None,
-                alert: None,
-                problems: 0,
-                reason: None,
-                bytes: 0,
-                body: readable(&vec![b'x'; MAX_COPY]),
-                answer: String::new(),
-                signature: None,
-            });
-        }
-        assert_eq!(inspector.kept().len(), KEPT);
-        assert!(
-            inspector
-                .kept()
-                .iter()
-                .all(|delivery| delivery.body.len() < SHOWN_BYTES + 20)
-        );
-        assert_eq!(inspector.after(0).map(|delivery| delivery.n), Some(6));
-        assert!(inspector.after(KEPT as u64 + 5).is_none());
-    }
+/// The parts of the page that only read.
+fn reads() -> Router<Shared> {
+    page::files()
+        .route("/inspector/about", get(page::about))
+        .route("/inspector/records", get(history::list))
+        .route("/inspector/record", get(history::one))
+        .route("/inspector/record/body", get(history::body))
 }

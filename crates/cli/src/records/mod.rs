@@ -1,6 +1,7 @@
 //! Commands that read the records.
 
 pub mod event;
+pub mod inspect;
 pub mod listing;
 pub mod prefix;
 pub mod reads;
