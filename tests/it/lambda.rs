@@ -15,21 +15,27 @@ use testkit::*;
 const REST: &str = include_str!("../events/rest.json");
 
 /// The time for a start or an answer. It is far longer than any of the function's time limits.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The function with an endpoint of DynamoDB, and its Runtime API.
-struct Lambda {
-    api: RuntimeApi,
-    function: Function,
+pub struct Lambda {
+    pub api: RuntimeApi,
+    pub function: Function,
 }
 
 impl Lambda {
-    fn start(dynamodb: &str, more: &[(&str, &str)]) -> Self {
+    /// Starts the function with [`SECRET`].
+    pub fn start(dynamodb: &str, more: &[(&str, &str)]) -> Self {
+        let variables = [&[("SONOTHEIA_WEBHOOK_SECRET", SECRET)], more].concat();
+        Self::start_with(dynamodb, &variables)
+    }
+
+    /// Starts the function with these variables.
+    pub fn start_with(dynamodb: &str, more: &[(&str, &str)]) -> Self {
         let api = RuntimeApi::start().unwrap();
         let variables = [
             ("AWS_ENDPOINT_URL_DYNAMODB", dynamodb),
             ("EVENTS_TABLE", TABLE),
-            ("SONOTHEIA_WEBHOOK_SECRET", SECRET),
         ];
         let mut command = Command::new(env!("CARGO_BIN_EXE_sonotheia-webhook"));
         command.stderr(Stdio::piped());
@@ -38,13 +44,14 @@ impl Lambda {
         Self { api, function }
     }
 
-    async fn invoke(&mut self, id: &str, event: &Value) -> Invocation {
+    /// Gives the function an invocation as soon as it asks for one.
+    pub async fn invoke(&mut self, id: &str, event: &Value) -> Invocation {
         self.api.invoke(id, event.to_string(), PATIENCE).await.unwrap()
     }
 }
 
 /// The status of the answer.
-async fn status(invocation: Invocation) -> u64 {
+pub async fn status(invocation: Invocation) -> u64 {
     let reply = invocation.answer(PATIENCE).await.unwrap().reply;
     reply["statusCode"].as_u64().unwrap_or_else(|| panic!("{reply}"))
 }
@@ -56,7 +63,8 @@ fn event(body: &str) -> Value {
     event
 }
 
-fn delivery(id: &str) -> Value {
+/// A signed delivery of an event with this id.
+pub fn delivery(id: &str) -> Value {
     event(&deepfake(id, "session-1", 0.5).to_string())
 }
 

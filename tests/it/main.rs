@@ -23,3 +23,4 @@ mod sockets;
 mod store;
 mod telemetry;
 mod template;
+mod transport;

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 
@@ -29,8 +29,24 @@ struct Shared {
     faults: Faults,
     requests: AtomicU64,
     connections: AtomicU64,
-    /// Each change closes the idle connections.
-    close_idle: watch::Sender<()>,
+    /// Each change ends the connections that are idle.
+    end_idle: watch::Sender<Ending>,
+}
+
+/// The end of a connection between two requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// The proxy closes the connection.
+    Close,
+    /// The proxy resets the connection.
+    Reset,
+    /// The proxy leaves the connection open and never answers on it again, like a gateway that has forgotten it.
+    Abandon,
+}
+
+impl Ending {
+    /// All ends.
+    pub const ALL: [Self; 3] = [Self::Close, Self::Reset, Self::Abandon];
 }
 
 impl Proxy {
@@ -44,7 +60,7 @@ impl Proxy {
             faults,
             requests: AtomicU64::new(0),
             connections: AtomicU64::new(0),
-            close_idle: watch::Sender::new(()),
+            end_idle: watch::Sender::new(Ending::Close),
         });
         let served = shared.clone();
         tokio::spawn(async move {
@@ -72,9 +88,9 @@ impl Proxy {
         self.shared.connections.load(Ordering::SeqCst)
     }
 
-    /// Closes every connection that is between two requests, as a server does while Lambda has frozen the function.
-    pub fn close_idle(&self) {
-        self.shared.close_idle.send_replace(());
+    /// Ends every connection that is between two requests, as a server does while Lambda has frozen the function.
+    pub fn end_idle(&self, ending: Ending) {
+        self.shared.end_idle.send_replace(ending);
     }
 }
 
@@ -82,14 +98,17 @@ impl Shared {
     /// Serves one connection.
     async fn serve(&self, mut client: TcpStream) -> io::Result<()> {
         client.set_nodelay(true)?;
-        let mut close_idle = self.close_idle.subscribe();
+        let mut end_idle = self.end_idle.subscribe();
         let mut requests = Reader::default();
         let mut server = None;
         loop {
-            close_idle.borrow_and_update();
+            end_idle.borrow_and_update();
             tokio::select! {
                 readable = client.readable() => readable?,
-                _ = close_idle.changed() => return Ok(()),
+                _ = end_idle.changed() => {
+                    let ending = *end_idle.borrow();
+                    return ending.of(client).await;
+                }
             }
             let Some(request) = requests.read_async(&mut client).await? else {
                 return Ok(());
@@ -97,9 +116,7 @@ impl Shared {
             let number = self.requests.fetch_add(1, Ordering::SeqCst);
             let fault = self.faults.fault(number, &request);
             if let Fault::Hang = fault {
-                // The read ends when the client closes the connection.
-                client.read_u8().await?;
-                return Ok(());
+                return Ending::Abandon.of(client).await;
             }
             let (answer, goes_on) = self.answer(fault, &request, &mut server).await?;
             client.write_all(&answer).await?;
@@ -158,6 +175,19 @@ impl Shared {
     }
 }
 
+impl Ending {
+    async fn of(self, mut connection: TcpStream) -> io::Result<()> {
+        match self {
+            Self::Close => Ok(()),
+            Self::Reset => connection.set_zero_linger(),
+            // The copy ends when the client closes the connection.
+            Self::Abandon => tokio::io::copy(&mut connection, &mut tokio::io::sink())
+                .await
+                .map(drop),
+        }
+    }
+}
+
 fn error(status: u16, code: &str) -> Vec<u8> {
     let body = format!(r#"{{"__type":"com.amazonaws.dynamodb.v20120810#{code}","message":"injected"}}"#);
     injected(status, &body)
@@ -173,6 +203,7 @@ mod tests {
     use std::time::Duration;
 
     use axum::Router;
+    use tokio::io::AsyncReadExt;
 
     use super::*;
 
@@ -201,7 +232,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_connection_serves_many_requests_until_the_idle_connections_are_closed() {
+    async fn a_connection_serves_many_requests_until_the_idle_connections_end() {
         let proxy = proxy(Faults::none()).await;
         let (mut busy, mut idle) = (connect(&proxy).await, connect(&proxy).await);
         for _ in 0..3 {
@@ -209,11 +240,29 @@ mod tests {
             assert_eq!(send(&mut idle).await, Some((200, "true".to_owned())));
         }
         assert_eq!((proxy.connections(), proxy.requests()), (2, 6));
-        proxy.close_idle();
+        proxy.end_idle(Ending::Close);
         assert_eq!(idle.read(&mut [0]).await.expect("no error"), 0);
         assert_eq!(busy.read(&mut [0]).await.expect("no error"), 0);
         // A later connection is not affected.
         assert!(send(&mut connect(&proxy).await).await.is_some());
+    }
+
+    #[tokio::test]
+    async fn an_idle_connection_can_be_reset_or_abandoned() {
+        let proxy = proxy(Faults::none()).await;
+        let mut idle = connect(&proxy).await;
+        assert!(send(&mut idle).await.is_some());
+        proxy.end_idle(Ending::Reset);
+        let error = idle.read(&mut [0]).await.expect_err("a reset");
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+
+        let mut idle = connect(&proxy).await;
+        assert!(send(&mut idle).await.is_some());
+        proxy.end_idle(Ending::Abandon);
+        for _ in 0..2 {
+            let answer = tokio::time::timeout(Duration::from_millis(50), send(&mut idle)).await;
+            assert!(answer.is_err());
+        }
     }
 
     #[tokio::test]
@@ -222,7 +271,7 @@ mod tests {
         let mut busy = connect(&proxy).await;
         let (answer, ()) = tokio::join!(send(&mut busy), async {
             tokio::time::sleep(Duration::from_millis(100)).await;
-            proxy.close_idle();
+            proxy.end_idle(Ending::Close);
         });
         assert!(answer.is_some());
         assert!(send(&mut busy).await.is_some());
