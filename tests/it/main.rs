@@ -20,6 +20,7 @@ mod reads_query;
 mod rotation;
 mod signature;
 mod sockets;
+mod start;
 mod store;
 mod telemetry;
 mod template;
