@@ -33,10 +33,7 @@ impl Lambda {
     /// Starts the function with these variables.
     pub fn start_with(dynamodb: &str, more: &[(&str, &str)]) -> Self {
         let api = RuntimeApi::start().unwrap();
-        let variables = [
-            ("AWS_ENDPOINT_URL_DYNAMODB", dynamodb),
-            ("EVENTS_TABLE", TABLE),
-        ];
+        let variables = [("AWS_ENDPOINT_URL_DYNAMODB", dynamodb), ("EVENTS_TABLE", TABLE)];
         let mut command = Command::new(env!("CARGO_BIN_EXE_sonotheia-webhook"));
         command.stderr(Stdio::piped());
         let variables = variables.into_iter().chain(more.iter().copied());
@@ -107,6 +104,62 @@ async fn a_start_while_dynamodb_hangs_still_answers_before_the_sender_gives_up()
     assert_eq!(status(invocation).await, 503);
     let taken = begun.elapsed();
     assert!(taken < Duration::from_millis(4500), "{taken:?}");
+}
+
+/// Headers of an invocation that say nothing about the delivery. `lambda_runtime` alone would end the process at most of
+/// them.
+const ODD_HEADERS: [&str; 16] = [
+    "Lambda-Runtime-Client-Context: {\"client\":{\"app_title\":\"t\"},\"custom\":{},\"env\":{}}",
+    "Lambda-Runtime-Client-Context: {\"custom\":{\"n\":1}}",
+    "Lambda-Runtime-Client-Context: {\"client\":null,\"custom\":{\"a\":{\"b\":[]}}}",
+    "Lambda-Runtime-Client-Context: [1, 2]",
+    "Lambda-Runtime-Client-Context: 5",
+    "Lambda-Runtime-Client-Context: no JSON",
+    "Lambda-Runtime-Client-Context: {\"custom\":{\"a\":\"é\"}}",
+    "Lambda-Runtime-Client-Context:",
+    "Lambda-Runtime-Cognito-Identity: {\"identityId\":\"us-east-1:1\"}",
+    "Lambda-Runtime-Cognito-Identity: {\"identityId\":1,\"identityPoolId\":2}",
+    "Lambda-Runtime-Cognito-Identity: \"us-east-1:1\"",
+    "Lambda-Runtime-Cognito-Identity: no JSON",
+    "Lambda-Runtime-Invoked-Function-Arn: é",
+    "Lambda-Runtime-Deadline-Ms: soon",
+    "Lambda-Runtime-Trace-Id: é",
+    "Lambda-Runtime-Aws-Tenant-Id: é",
+];
+
+#[tokio::test]
+async fn an_odd_header_of_an_invocation_changes_nothing() {
+    let dynamodb = emulators::DynamoDb::start(loopback().await, None).unwrap();
+    let direct = aws_sdk_dynamodb::Client::new(&emulators::sdk_config(dynamodb.endpoint()));
+    emulators::create_table(&direct, TABLE).await.unwrap();
+    for at_once in ["1", "2"] {
+        let mut lambda = Lambda::start(dynamodb.endpoint(), &[("AWS_LAMBDA_MAX_CONCURRENCY", at_once)]);
+        for (n, header) in ODD_HEADERS.iter().enumerate() {
+            let id = format!("event-{at_once}-{n}");
+            let idle = lambda.api.idle(PATIENCE).await.unwrap();
+            let headers = format!("{header}\r\n");
+            let payload = delivery(&id).to_string();
+            let invocation = lambda.api.give_with_headers(idle, &id, payload, &headers);
+            assert_eq!(status(invocation).await, 200, "{header}");
+        }
+        // The process still takes invocations.
+        let invocation = lambda.invoke("last", &delivery(&format!("last-{at_once}"))).await;
+        assert_eq!(status(invocation).await, 200);
+        let (_, err) = lambda.function.output().unwrap();
+        assert_eq!(err, "");
+    }
+}
+
+#[tokio::test]
+async fn with_snapstart_the_function_waits_for_its_restore_before_its_first_invocation() {
+    for (kind, restores) in [("snap-start", 1), ("on-demand", 0)] {
+        let mut lambda = Lambda::start("http://127.0.0.1:9", &[("AWS_LAMBDA_INITIALIZATION_TYPE", kind)]);
+        let idle = lambda.api.idle(PATIENCE).await.unwrap();
+        assert_eq!(lambda.api.restores(), restores, "{kind}");
+        let forged = event("{}").to_string().replace("{}", "{ }");
+        let invocation = lambda.api.give(idle, "one", forged);
+        assert_eq!(status(invocation).await, 401);
+    }
 }
 
 #[tokio::test]

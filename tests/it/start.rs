@@ -84,7 +84,13 @@ async fn with_a_slow_secret_and_a_table_that_hangs_the_first_answer_leaves_in_ti
     // The start fetches ahead, without an answer. The delivery fetches again: the first attempt has no answer, and the
     // second one has an answer late. Then all time for the write passes. The sum is over the contract's time.
     const LATE: Duration = Duration::from_millis(430);
-    let slow = Faults::new(|number, _| if number < 2 { Fault::Hang } else { Fault::Delay(LATE) });
+    let slow = Faults::new(|number, _| {
+        if number < 2 {
+            Fault::Hang
+        } else {
+            Fault::Delay(LATE)
+        }
+    });
     let back_ends = BackEnds::start(Fault::Hang.always(), slow, &[SECRET]).await;
     let (mut lambda, begun) = back_ends.function(&[]);
     let invocation = lambda.invoke("one", &delivery("event-1")).await;

@@ -1,9 +1,10 @@
 //! The transport of the SDK's clients: connections after a 5xx answer, after a freeze and to dead addresses, and the
 //! SDK's time limits.
 
-use std::io;
+use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use aws_config::SdkConfig;
@@ -143,6 +144,39 @@ async fn the_first_delivery_after_a_freeze_is_stored_although_all_idle_connectio
     }
 }
 
+/// A server of one connection at a time. It answers one request on each connection, and closes the connection when it is
+/// told to. Returns its endpoint and the sender for that. A thread serves, so that the test can block its runtime.
+fn one_answer_a_connection() -> (String, mpsc::Sender<()>) {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    let (close, closed) = mpsc::channel();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            http::Reader::default().read(&mut stream).unwrap();
+            let answer = http::answer("200 OK", "", br#"{"TableNames":[]}"#);
+            stream.write_all(&answer).unwrap();
+            let _ = closed.recv();
+        }
+    });
+    (endpoint, close)
+}
+
+#[tokio::test]
+async fn a_closed_connection_costs_no_attempt_even_if_the_client_learns_of_it_together_with_the_request() {
+    let (endpoint, close) = one_answer_a_connection();
+    let sdk = emulators::sdk_config(&endpoint);
+    let config = aws_sdk_dynamodb::config::Builder::from(&sdk).retry_config(RetryConfig::disabled());
+    let client = aws_sdk_dynamodb::Client::from_conf(config.build());
+    for _ in 0..10 {
+        client.list_tables().send().await.unwrap();
+        close.send(()).unwrap();
+        // The connection's end arrives while no task runs. Then both wake up, this task and the connection's.
+        std::thread::sleep(Duration::from_millis(20));
+        tokio::task::yield_now().await;
+    }
+}
+
 /// An address where no connection succeeds: nobody accepts, and the queue of connections is full.
 struct FullQueue {
     listener: TcpListener,
@@ -206,7 +240,11 @@ async fn a_live_address_behind_dead_ones_is_reached_within_one_attempt() {
     let begun = Instant::now();
     let refused_first = refused.into_iter().chain([live.1]);
     first_to_answer(refused_first, Some(CONNECT)).await.unwrap();
-    assert!(begun.elapsed() < Duration::from_millis(90), "{:?}", begun.elapsed());
+    assert!(
+        begun.elapsed() < Duration::from_millis(90),
+        "{:?}",
+        begun.elapsed()
+    );
 }
 
 #[tokio::test]
