@@ -49,9 +49,11 @@ pub async fn rotate_and_break(run: Arc<Run>, back_ends: Arc<BackEnds>) {
             if left() < next_failure {
                 next_failure -= BETWEEN_FAILURES;
                 let fault = FAULTS[rng.usize(0..FAULTS.len())];
+                run.outages.fetch_add(1, Ordering::SeqCst);
                 back_ends.secrets_manager.break_with(Some(fault));
                 tokio::time::sleep(FAILURE).await;
                 back_ends.secrets_manager.break_with(None);
+                run.outages.fetch_add(1, Ordering::SeqCst);
                 run.count(count::SECRETS_FAILED);
             }
             tokio::time::sleep(POLL).await;
