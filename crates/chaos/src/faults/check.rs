@@ -105,10 +105,10 @@ pub fn tokens(run: &Run, tokens: &Tokens, table: &mut Table) {
     }
 }
 
-/// Adds the 503 answers without a reason to a table. The run has noted each as a violation.
+/// Adds the 503 answers without a failure to a table. The run has noted each as a violation.
 pub fn unexplained(run: &Run, table: &mut Table) {
     let count = run.unexplained.load(Ordering::SeqCst);
-    table.row("503 answers while neither service failed", count);
+    table.row("503 answers although nothing failed", count);
 }
 
 /// Reads random records back through the function, and returns their number.

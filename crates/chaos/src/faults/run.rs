@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 use serde_json::Value;
+use sonotheia_webhook::secrets::cache::FAILURE_INTERVAL;
 use tokio::sync::RwLock;
 
 use super::delivery::{Bodies, Kind};
@@ -73,9 +74,9 @@ pub struct Run {
     pub violations: Violations,
     /// The bodies that were answered with 400 or 409, which means that they are stored.
     pub rejected: Mutex<Vec<String>>,
-    /// The number of times that Secrets Manager began or ceased to fail.
-    pub outages: AtomicU64,
-    /// The number of 503 answers while neither DynamoDB nor Secrets Manager failed.
+    /// The time at which Secrets Manager last began to fail.
+    pub secrets_failed: Mutex<Option<Instant>>,
+    /// The number of 503 answers although neither DynamoDB nor Secrets Manager failed.
     pub unexplained: AtomicU64,
     numbers: AtomicU64,
 }
@@ -122,7 +123,7 @@ impl Run {
             outcomes: Mutex::default(),
             violations: Violations::default(),
             rejected: Mutex::default(),
-            outages: AtomicU64::new(0),
+            secrets_failed: Mutex::default(),
             unexplained: AtomicU64::new(0),
             numbers: AtomicU64::new(0),
         }
@@ -201,16 +202,11 @@ impl Run {
         payload: String,
         trouble: Trouble,
     ) -> Result<Invoked, String> {
-        let failures = |worker: &Worker| {
-            (
-                worker.failing.load(Ordering::SeqCst),
-                self.outages.load(Ordering::SeqCst),
-            )
-        };
-        let before = failures(worker);
+        let before = worker.failing.load(Ordering::SeqCst);
+        let secrets_served = self.secrets_served();
         let invoked = worker.environment.invoke(payload, trouble).await;
-        // An odd number of changes: Secrets Manager fails.
-        let nothing_failed = failures(worker) == before && before.1.is_multiple_of(2);
+        let table_served = worker.failing.load(Ordering::SeqCst) == before;
+        let nothing_failed = table_served && secrets_served && self.secrets_served();
         if let Ok(Invoked::Answered(answer)) = &invoked
             && answer.status == 503
             && nothing_failed
@@ -221,6 +217,12 @@ impl Run {
                 .note(format!("503 although nothing failed ({trouble:?}): {body}"));
         }
         invoked
+    }
+
+    /// Whether Secrets Manager has not failed for so long that every receiver has asked again.
+    fn secrets_served(&self) -> bool {
+        let failed = *lock(&self.secrets_failed);
+        failed.is_none_or(|failed| failed.elapsed() > FAILURE_INTERVAL + Duration::from_secs(2))
     }
 
     /// Reads a page of all records. It opens a connection for each shard, far more than a call has attempts.
