@@ -48,7 +48,7 @@ pub mod count {
     ];
 }
 
-/// What the sender knows of one event.
+/// The sender's knowledge of one event.
 #[derive(Default)]
 pub struct Progress {
     /// The number of 2xx answers that the sender heard.
@@ -157,7 +157,7 @@ impl Run {
         if let Some(name) = trouble.name() {
             self.count(name);
         }
-        if matches!(trouble, Trouble::FreezeBefore(..)) && rng.u32(0..4) == 0 {
+        if matches!(trouble, Trouble::FreezeBefore(..)) && rng.u32(0..3) == 0 {
             self.read_all(worker).await;
         }
         let payload = plan::rest(body, &signatures, rng.bool());

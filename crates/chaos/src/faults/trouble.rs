@@ -43,8 +43,8 @@ fn freeze(rng: &mut Rng) -> Duration {
 /// An abandoned connection costs the function the time of an attempt, so it comes less often.
 fn ending(rng: &mut Rng) -> Ending {
     match rng.u32(0..20) {
-        0 => Ending::Abandon,
-        1..6 => Ending::Reset,
+        0..3 => Ending::Abandon,
+        3..8 => Ending::Reset,
         _ => Ending::Close,
     }
 }
