@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use emulators::{DynamoDb, SecretsManager};
-use sonotheia_webhook::deadline::{PREFETCH, SECRETS_MANAGER};
+use sonotheia_webhook::deadline::{DYNAMODB, PREFETCH, SECRETS_MANAGER};
 use testkit::*;
 
 use crate::lambda::{Lambda, PATIENCE, delivery, status};
@@ -82,8 +82,8 @@ async fn while_both_back_ends_hang_the_first_answer_leaves_in_time_and_a_later_d
 #[tokio::test]
 async fn with_a_slow_secret_and_a_table_that_hangs_the_first_answer_leaves_in_time() {
     // The start fetches ahead, without an answer. The delivery fetches again: the first attempt has no answer, and the
-    // second one has an answer late. Then all time for the write passes. The sum is over the contract's time.
-    const LATE: Duration = Duration::from_millis(430);
+    // second one has an answer late. Then all time for the write passes.
+    const LATE: Duration = Duration::from_millis(250);
     let slow = Faults::new(|number, _| {
         if number < 2 {
             Fault::Hang
@@ -103,8 +103,10 @@ async fn with_a_slow_secret_and_a_table_that_hangs_the_first_answer_leaves_in_ti
 
 #[tokio::test]
 async fn with_two_slow_secrets_and_a_table_that_hangs_several_first_answers_leave_in_time() {
-    // The delivery is signed with the previous secret, so the receiver fetches two versions, one after the other.
-    const LATE: Duration = Duration::from_millis(900);
+    // The delivery is signed with the previous secret, so the receiver fetches two versions, one after the other, and then
+    // all time for the write passes. The sum is over the contract's time.
+    const LATE: Duration = Duration::from_millis(800);
+    assert!(PREFETCH + 2 * LATE + DYNAMODB.operation > LIMIT);
     let slow = Fault::Delay(LATE).always();
     let back_ends = BackEnds::start(Fault::Hang.always(), slow, &[SECRET, "the new secret"]).await;
     let (mut lambda, begun) = back_ends.function(&[("AWS_LAMBDA_MAX_CONCURRENCY", "3")]);
