@@ -52,11 +52,10 @@ pub async fn run(handler: Handler) -> Result<(), Error> {
     let client = Arc::new(client);
     let kept = Kept(OnceCell::new());
     drop(Runtime::new(handler).layer(&kept));
+    let service = kept.0.into_inner().expect("the runtime has called the layer");
     let mut tasks = JoinSet::new();
-    if let Some(service) = kept.0.into_inner() {
-        for _ in 0..at_once {
-            tasks.spawn(answer(client.clone(), service.clone()));
-        }
+    for _ in 0..at_once {
+        tasks.spawn(answer(client.clone(), service.clone()));
     }
     // A task ends with an error only. The process serves requests as long as one task is left.
     let mut last = Ok(());

@@ -20,6 +20,9 @@ use crate::http::{self, Message, Reader};
 /// The function's time for an invocation: the time limit of the template's function.
 const FUNCTION_TIMEOUT: Duration = Duration::from_secs(5);
 
+const ARN: &str = "arn:aws:lambda:us-east-1:123456789012:function:receiver";
+const TRACE: &str = "Root=1-6970c8c0-0123456789abcdef01234567;Parent=0123456789abcdef;Sampled=0";
+
 /// The Runtime API of one environment.
 pub struct RuntimeApi {
     address: SocketAddr,
@@ -35,14 +38,9 @@ pub struct Idle {
     give: std::sync::mpsc::Sender<Given>,
 }
 
-/// An invocation as it is sent.
+/// The id and the payload of an invocation, and its further headers.
 #[derive(Debug)]
-struct Given {
-    id: String,
-    payload: String,
-    /// Further headers, each ending with CR LF.
-    headers: String,
-}
+struct Given(String, String, String);
 
 /// An invocation that the function has.
 #[derive(Debug)]
@@ -165,11 +163,7 @@ impl RuntimeApi {
         let (answer, invocation) = oneshot::channel();
         let sent = Instant::now();
         self.shared.open().insert(id.to_owned(), Open { sent, answer });
-        let given = Given {
-            id: id.to_owned(),
-            payload,
-            headers: headers.to_owned(),
-        };
+        let given = Given(id.to_owned(), payload, headers.to_owned());
         if idle.give.send(given).is_err() {
             self.shared.finish(id, Err(InvokeError::Gone));
         }
@@ -252,7 +246,7 @@ impl Shared {
     fn next(&self, stream: &mut TcpStream, since: Instant) -> io::Result<()> {
         let (give, given) = std::sync::mpsc::channel();
         let _ = self.polls.send(Ok(Idle { since, give }));
-        let Given { id, payload, headers } = given.recv().map_err(io::Error::other)?;
+        let Given(id, payload, headers) = given.recv().map_err(io::Error::other)?;
         let headers = all_headers(&id, headers);
         let sent = stream.write_all(&http::answer("200 OK", &headers, payload.as_bytes()));
         let now = Instant::now();
@@ -288,14 +282,8 @@ fn all_headers(id: &str, mut headers: String) -> String {
         ("Content-Type", "application/json"),
         ("Lambda-Runtime-Aws-Request-Id", id),
         ("Lambda-Runtime-Deadline-Ms", &deadline),
-        (
-            "Lambda-Runtime-Invoked-Function-Arn",
-            "arn:aws:lambda:us-east-1:123456789012:function:receiver",
-        ),
-        (
-            "Lambda-Runtime-Trace-Id",
-            "Root=1-6970c8c0-0123456789abcdef01234567;Parent=0123456789abcdef;Sampled=0",
-        ),
+        ("Lambda-Runtime-Invoked-Function-Arn", ARN),
+        ("Lambda-Runtime-Trace-Id", TRACE),
     ] {
         if !headers.lines().any(|line| line.starts_with(&format!("{name}:"))) {
             headers += &format!("{name}: {value}\r\n");
