@@ -43,7 +43,8 @@ struct Log {
 /// One environment. Dropping this value kills its process.
 pub struct Environment {
     setup: Arc<Setup>,
-    proxies: Proxies,
+    /// The proxies between the process and the services.
+    pub proxies: Proxies,
     /// Each process has a Runtime API of its own, since a killed process may have asked for an invocation.
     process: Option<(Function, RuntimeApi)>,
     invocations: u64,

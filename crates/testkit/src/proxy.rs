@@ -4,6 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
@@ -15,6 +16,9 @@ use crate::loopback;
 
 /// The AWS request id of every answer that the proxy makes itself.
 pub const REQUEST_ID: &str = "INJECTED0REQUEST";
+
+/// The time after which a true answer counts as slow. It is far below the time limits of the receiver's calls.
+const SLOW: Duration = Duration::from_millis(500);
 
 /// An HTTP/1.1 proxy in front of DynamoDB or Secrets Manager. It keeps connections open until a fault closes them. It
 /// runs until the tokio runtime ends.
@@ -29,6 +33,7 @@ struct Shared {
     faults: Faults,
     requests: AtomicU64,
     connections: AtomicU64,
+    slow: AtomicU64,
     /// Each change ends the connections that are idle.
     end_idle: watch::Sender<Ending>,
 }
@@ -60,6 +65,7 @@ impl Proxy {
             faults,
             requests: AtomicU64::new(0),
             connections: AtomicU64::new(0),
+            slow: AtomicU64::new(0),
             end_idle: watch::Sender::new(Ending::Close),
         });
         let served = shared.clone();
@@ -86,6 +92,11 @@ impl Proxy {
     /// The number of connections that clients have made.
     pub fn connections(&self) -> u64 {
         self.shared.connections.load(Ordering::SeqCst)
+    }
+
+    /// The number of true answers that took the service longer than half a second, as on a machine that is too busy.
+    pub fn slow(&self) -> u64 {
+        self.shared.slow.load(Ordering::SeqCst)
     }
 
     /// Ends every connection that is between two requests, as a server does while Lambda has frozen the function.
@@ -168,8 +179,12 @@ impl Shared {
                 stream
             }
         };
+        let begun = Instant::now();
         stream.write_all(&request.bytes()).await?;
         let answer = Reader::default().read_async(&mut stream).await?;
+        if begun.elapsed() > SLOW {
+            self.slow.fetch_add(1, Ordering::SeqCst);
+        }
         *server = Some(stream);
         answer.ok_or_else(|| io::Error::other("the upstream closed the connection"))
     }
@@ -200,8 +215,6 @@ fn injected(status: u16, body: &str) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use axum::Router;
     use tokio::io::AsyncReadExt;
 

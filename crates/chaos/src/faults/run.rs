@@ -87,6 +87,13 @@ struct Worker {
     failing: Arc<AtomicU64>,
 }
 
+impl Worker {
+    /// The number of requests to a service that failed or had a late answer.
+    fn failures(&self) -> u64 {
+        self.failing.load(Ordering::SeqCst) + self.environment.proxies.slow()
+    }
+}
+
 /// Sends deliveries to one environment until the queue is empty. `failing` counts its requests to DynamoDB that a fault
 /// failed.
 pub async fn work(run: Arc<Run>, environment: Environment, failing: Arc<AtomicU64>) {
@@ -202,19 +209,20 @@ impl Run {
         payload: String,
         trouble: Trouble,
     ) -> Result<Invoked, String> {
-        let before = worker.failing.load(Ordering::SeqCst);
+        let begun = Instant::now();
+        let failures = worker.failures();
         let secrets_served = self.secrets_served();
         let invoked = worker.environment.invoke(payload, trouble).await;
-        let table_served = worker.failing.load(Ordering::SeqCst) == before;
-        let nothing_failed = table_served && secrets_served && self.secrets_served();
+        let nothing_failed = worker.failures() == failures && secrets_served && self.secrets_served();
         if let Ok(Invoked::Answered(answer)) = &invoked
             && answer.status == 503
             && nothing_failed
         {
             self.unexplained.fetch_add(1, Ordering::SeqCst);
-            let body = &answer.body;
-            self.violations
-                .note(format!("503 although nothing failed ({trouble:?}): {body}"));
+            let (time, body) = (begun.elapsed(), &answer.body);
+            self.violations.note(format!(
+                "503 after {time:?} although nothing failed ({trouble:?}): {body}"
+            ));
         }
         invoked
     }
