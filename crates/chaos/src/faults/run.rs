@@ -230,7 +230,8 @@ impl Run {
     /// Whether Secrets Manager has not failed for so long that every receiver has asked again.
     fn secrets_served(&self) -> bool {
         let failed = *lock(&self.secrets_failed);
-        failed.is_none_or(|failed| failed.elapsed() > FAILURE_INTERVAL + Duration::from_secs(2))
+        // A call that began during the failure can end later.
+        failed.is_none_or(|failed| failed.elapsed() > FAILURE_INTERVAL + Duration::from_secs(5))
     }
 
     /// Reads a page of all records. It opens a connection for each shard, far more than a call has attempts.
