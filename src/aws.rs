@@ -25,7 +25,7 @@ use transport::HttpsClient;
 
 /// The roots that AWS's endpoints chain to ("Amazon Trust Services", repository of certificates).
 ///
-/// They are compiled in: to read the system's hundred and more roots would cost a cold start many milliseconds.
+/// The binary contains them. Reading the more than hundred roots of the system would add many milliseconds to a cold start.
 const AMAZON_ROOTS: &[u8] = include_bytes!("aws/amazon-roots.pem");
 
 /// The SDK's settings, with the receiver's transport and roots.
@@ -34,7 +34,7 @@ pub async fn sdk_config(settings: &SdkSettings) -> SdkConfig {
         .http_client(HttpsClient::new(roots(&settings.roots)))
         // Each client has its own limits. Without a value here, the SDK would read its variables and panic on some.
         .retry_config(RetryConfig::standard())
-        // This protection watches for slow bodies. The time limit of an attempt ends those.
+        // This protection ends slow answers. The time limit of an attempt ends them too.
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
     if let Some(region) = &settings.region {
         loader = loader.region(Region::new(region.clone()));

@@ -1,9 +1,9 @@
 //! Lambda's four HTTP events (REST API, HTTP API, ALB, function URL) become requests for the router.
 //!
-//! 1. `lambda_runtime` takes an invocation from Lambda.
+//! 1. `invocations` takes an invocation from Lambda and gives it to `lambda_runtime`, which calls the [`Handler`].
 //! 2. `event` reads its payload, and `route` finds the path that the front matched.
 //! 3. The router answers.
-//! 4. `reply` writes the answer in the shape that the front reads.
+//! 4. `reply` writes the answer in the shape that the front reads, and `lambda_runtime` posts it.
 //!
 //! `lambda_http` alone would not do: it resolves dot segments, decodes a decoded path again, and fails for an event with an
 //! odd member, although only the body, the signature and the route may decide what a delivery gets.
@@ -12,6 +12,7 @@
 //! function error. They never reach the router, so [`Handler`] writes their log lines.
 
 mod event;
+mod invocations;
 mod members;
 mod reply;
 mod route;
@@ -25,7 +26,7 @@ use std::time::Instant;
 use axum::Router;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use lambda_http::lambda_runtime::{self, LambdaEvent};
+use lambda_http::lambda_runtime::LambdaEvent;
 use lambda_http::tower::{Service, ServiceExt};
 use serde_json::value::RawValue;
 
@@ -38,14 +39,12 @@ use event::{EventError, Shape};
 pub use reply::Reply;
 pub use route::UNKNOWN_RESOURCE;
 
-/// Polls the Runtime API and answers, until Lambda ends the process.
+/// Takes invocations from the Runtime API and answers them, until Lambda ends the process.
 ///
 /// # Errors
-/// The Runtime API cannot be reached.
+/// The Runtime API cannot be reached, or it does not accept an answer.
 pub async fn run(app: Arc<App>) -> Result<(), lambda_http::Error> {
-    lambda_runtime::Runtime::new(Handler::new(app))
-        .run_concurrent()
-        .await
+    invocations::run(Handler::new(app)).await
 }
 
 /// The router as a Lambda handler. It answers every invocation, and never fails.

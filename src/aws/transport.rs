@@ -1,8 +1,8 @@
 //! HTTP/1.1 over TLS for the SDK's clients, with hyper and rustls.
 //!
-//! The SDK's own client also brings HTTP/2, proxies and the system's roots, which cost every cold start and a tenth of
-//! the binary (`docs/performance.md`). It also keeps idle connections by the monotonic clock, which stands still while
-//! Lambda freezes the process.
+//! The SDK's own client also contains HTTP/2, proxies and the system's roots. They are a tenth of the binary, and every
+//! cold start pays for them (`docs/performance.md`). That client also measures the age of idle connections with the
+//! monotonic clock, which stands still while Lambda freezes the process.
 
 pub mod connect;
 pub mod error;
@@ -144,7 +144,8 @@ impl Connector {
     }
 }
 
-/// Gives the SDK the means to keep a connection from being used again, as it wants to after a 5xx answer.
+/// Gives the SDK a function that marks the connection, so that no further request uses it. The SDK calls the function after a
+/// 5xx answer.
 fn report(capture: &CaptureSmithyConnection, connection: &Connection) {
     let poisoned = connection.poisoned.clone();
     capture.set_connection_retriever(move || {

@@ -15,22 +15,25 @@ use testkit::*;
 const REST: &str = include_str!("../events/rest.json");
 
 /// The time for a start or an answer. It is far longer than any of the function's time limits.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The function with an endpoint of DynamoDB, and its Runtime API.
-struct Lambda {
-    api: RuntimeApi,
-    function: Function,
+pub struct Lambda {
+    pub api: RuntimeApi,
+    pub function: Function,
 }
 
 impl Lambda {
-    fn start(dynamodb: &str, more: &[(&str, &str)]) -> Self {
+    /// Starts the function with [`SECRET`].
+    pub fn start(dynamodb: &str, more: &[(&str, &str)]) -> Self {
+        let variables = [&[("SONOTHEIA_WEBHOOK_SECRET", SECRET)], more].concat();
+        Self::start_with(dynamodb, &variables)
+    }
+
+    /// Starts the function with these variables.
+    pub fn start_with(dynamodb: &str, more: &[(&str, &str)]) -> Self {
         let api = RuntimeApi::start().unwrap();
-        let variables = [
-            ("AWS_ENDPOINT_URL_DYNAMODB", dynamodb),
-            ("EVENTS_TABLE", TABLE),
-            ("SONOTHEIA_WEBHOOK_SECRET", SECRET),
-        ];
+        let variables = [("AWS_ENDPOINT_URL_DYNAMODB", dynamodb), ("EVENTS_TABLE", TABLE)];
         let mut command = Command::new(env!("CARGO_BIN_EXE_sonotheia-webhook"));
         command.stderr(Stdio::piped());
         let variables = variables.into_iter().chain(more.iter().copied());
@@ -38,13 +41,14 @@ impl Lambda {
         Self { api, function }
     }
 
-    async fn invoke(&mut self, id: &str, event: &Value) -> Invocation {
+    /// Gives the function an invocation as soon as it asks for one.
+    pub async fn invoke(&mut self, id: &str, event: &Value) -> Invocation {
         self.api.invoke(id, event.to_string(), PATIENCE).await.unwrap()
     }
 }
 
 /// The status of the answer.
-async fn status(invocation: Invocation) -> u64 {
+pub async fn status(invocation: Invocation) -> u64 {
     let reply = invocation.answer(PATIENCE).await.unwrap().reply;
     reply["statusCode"].as_u64().unwrap_or_else(|| panic!("{reply}"))
 }
@@ -56,7 +60,8 @@ fn event(body: &str) -> Value {
     event
 }
 
-fn delivery(id: &str) -> Value {
+/// A signed delivery of an event with this id.
+pub fn delivery(id: &str) -> Value {
     event(&deepfake(id, "session-1", 0.5).to_string())
 }
 
@@ -99,6 +104,62 @@ async fn a_start_while_dynamodb_hangs_still_answers_before_the_sender_gives_up()
     assert_eq!(status(invocation).await, 503);
     let taken = begun.elapsed();
     assert!(taken < Duration::from_millis(4500), "{taken:?}");
+}
+
+/// Headers of an invocation that say nothing about the delivery. `lambda_runtime` alone would end the process at most of
+/// them.
+const ODD_HEADERS: [&str; 16] = [
+    "Lambda-Runtime-Client-Context: {\"client\":{\"app_title\":\"t\"},\"custom\":{},\"env\":{}}",
+    "Lambda-Runtime-Client-Context: {\"custom\":{\"n\":1}}",
+    "Lambda-Runtime-Client-Context: {\"client\":null,\"custom\":{\"a\":{\"b\":[]}}}",
+    "Lambda-Runtime-Client-Context: [1, 2]",
+    "Lambda-Runtime-Client-Context: 5",
+    "Lambda-Runtime-Client-Context: no JSON",
+    "Lambda-Runtime-Client-Context: {\"custom\":{\"a\":\"é\"}}",
+    "Lambda-Runtime-Client-Context:",
+    "Lambda-Runtime-Cognito-Identity: {\"identityId\":\"us-east-1:1\"}",
+    "Lambda-Runtime-Cognito-Identity: {\"identityId\":1,\"identityPoolId\":2}",
+    "Lambda-Runtime-Cognito-Identity: \"us-east-1:1\"",
+    "Lambda-Runtime-Cognito-Identity: no JSON",
+    "Lambda-Runtime-Invoked-Function-Arn: é",
+    "Lambda-Runtime-Deadline-Ms: soon",
+    "Lambda-Runtime-Trace-Id: é",
+    "Lambda-Runtime-Aws-Tenant-Id: é",
+];
+
+#[tokio::test]
+async fn an_odd_header_of_an_invocation_changes_nothing() {
+    let dynamodb = emulators::DynamoDb::start(loopback().await, None).unwrap();
+    let direct = aws_sdk_dynamodb::Client::new(&emulators::sdk_config(dynamodb.endpoint()));
+    emulators::create_table(&direct, TABLE).await.unwrap();
+    for at_once in ["1", "2"] {
+        let mut lambda = Lambda::start(dynamodb.endpoint(), &[("AWS_LAMBDA_MAX_CONCURRENCY", at_once)]);
+        for (n, header) in ODD_HEADERS.iter().enumerate() {
+            let id = format!("event-{at_once}-{n}");
+            let idle = lambda.api.idle(PATIENCE).await.unwrap();
+            let headers = format!("{header}\r\n");
+            let payload = delivery(&id).to_string();
+            let invocation = lambda.api.give_with_headers(idle, &id, payload, &headers);
+            assert_eq!(status(invocation).await, 200, "{header}");
+        }
+        // The process still takes invocations.
+        let invocation = lambda.invoke("last", &delivery(&format!("last-{at_once}"))).await;
+        assert_eq!(status(invocation).await, 200);
+        let (_, err) = lambda.function.output().unwrap();
+        assert_eq!(err, "");
+    }
+}
+
+#[tokio::test]
+async fn with_snapstart_the_function_waits_for_its_restore_before_its_first_invocation() {
+    for (kind, restores) in [("snap-start", 1), ("on-demand", 0)] {
+        let mut lambda = Lambda::start("http://127.0.0.1:9", &[("AWS_LAMBDA_INITIALIZATION_TYPE", kind)]);
+        let idle = lambda.api.idle(PATIENCE).await.unwrap();
+        assert_eq!(lambda.api.restores(), restores, "{kind}");
+        let forged = event("{}").to_string().replace("{}", "{ }");
+        let invocation = lambda.api.give(idle, "one", forged);
+        assert_eq!(status(invocation).await, 401);
+    }
 }
 
 #[tokio::test]

@@ -20,6 +20,8 @@ mod reads_query;
 mod rotation;
 mod signature;
 mod sockets;
+mod start;
 mod store;
 mod telemetry;
 mod template;
+mod transport;

@@ -1,12 +1,14 @@
 //! The faults between the function and DynamoDB. They follow from the seed and the number of the request.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use fastrand::Rng;
 use testkit::{Fault, Faults};
 
+use crate::faults::tokens::Tokens;
 use crate::{lock, plan};
 
 /// A kind of fault, in the order of the report.
@@ -38,6 +40,11 @@ impl Breakage {
             Self::Throttle => "throttled, with three of DynamoDB's errors",
             Self::Fail => "500 or 503",
         }
+    }
+
+    /// Whether this fault can fail a call to DynamoDB.
+    const fn can_fail(self) -> bool {
+        !matches!(self, Self::None | Self::Delay)
     }
 
     /// Draws a kind. Of 100 requests, 82 are passed on.
@@ -87,13 +94,15 @@ impl Counts {
         lock(&self.0).clone()
     }
 
-    /// The faults of a seed. They are counted here.
-    pub fn faults(&self, seed: u64) -> Faults {
+    /// The faults of a seed for one environment. They are counted here, and those that can fail a call also in `failing`.
+    pub fn faults(&self, seed: u64, tokens: Tokens, failing: Arc<AtomicU64>) -> Faults {
         let counts = self.clone();
-        Faults::new(move |number, _| {
+        Faults::new(move |number, request| {
+            tokens.see(request);
             let mut rng = plan::rng(seed, number);
             let breakage = Breakage::draw(&mut rng);
             *lock(&counts.0).entry(breakage).or_default() += 1;
+            failing.fetch_add(u64::from(breakage.can_fail()), Ordering::SeqCst);
             breakage.fault(&mut rng)
         })
     }

@@ -10,8 +10,9 @@ use std::time::Duration;
 use serde_json::Value;
 use sonotheia_webhook::cause::Causes;
 use testkit::runtime_api::InvokeError;
-use testkit::{Function, Memory, RuntimeApi, memory};
+use testkit::{Ending, Function, Memory, RuntimeApi, memory};
 
+use crate::back_ends::Proxies;
 use crate::lock;
 
 /// The longest time from the start of a process until it asks for its first invocation.
@@ -42,10 +43,25 @@ struct Log {
 /// One environment. Dropping this value kills its process.
 pub struct Environment {
     setup: Arc<Setup>,
+    /// The proxies between the process and the services.
+    pub proxies: Proxies,
     /// Each process has a Runtime API of its own, since a killed process may have asked for an invocation.
     process: Option<(Function, RuntimeApi)>,
     invocations: u64,
     number: usize,
+}
+
+/// Trouble for the process of an environment around one invocation.
+#[derive(Clone, Copy, Debug)]
+pub enum Trouble {
+    /// No trouble.
+    None,
+    /// SIGKILL, this long after the start of the invocation.
+    Kill(Duration),
+    /// SIGSTOP before the invocation, for this time. Meanwhile the idle connections end.
+    FreezeBefore(Duration, Ending),
+    /// SIGSTOP, this long after the start of the invocation and for this time.
+    FreezeDuring(Duration, Duration),
 }
 
 /// The end of an invocation.
@@ -66,41 +82,67 @@ pub struct Answer {
 
 impl Environment {
     /// An environment that starts its process at the first invocation.
-    pub fn new(setup: Arc<Setup>, number: usize) -> Self {
+    pub fn new(setup: Arc<Setup>, proxies: Proxies, number: usize) -> Self {
         Self {
             setup,
+            proxies,
             process: None,
             invocations: 0,
             number,
         }
     }
 
-    /// Invokes the function, and kills its process `kill_after` the start of the invocation. An answer that comes before
-    /// counts.
+    /// Invokes the function. An answer that comes before the process is killed counts.
     ///
     /// # Errors
     /// The function does not start, does not answer, or reports an error.
-    pub async fn invoke(&mut self, payload: String, kill_after: Option<Duration>) -> Result<Invoked, String> {
+    pub async fn invoke(&mut self, payload: String, trouble: Trouble) -> Result<Invoked, String> {
         self.invocations += 1;
         let id = format!("{:08}-0000-4000-8000-{:012}", self.number, self.invocations);
-        let answered = self.answer(&id, payload, kill_after.unwrap_or(ANSWER)).await;
-        if kill_after.is_some() {
+        let answered = self.answer(&id, payload, trouble).await;
+        let is_kill = matches!(trouble, Trouble::Kill(_));
+        if is_kill {
             self.kill();
         }
         match answered {
             Ok(reply) => Answer::read(&reply).map(Invoked::Answered),
-            Err(InvokeError::NoAnswer(_)) if kill_after.is_some() => Ok(Invoked::Killed),
+            Err(InvokeError::NoAnswer(_)) if is_kill => Ok(Invoked::Killed),
             Err(error) => Err(Causes(&error).to_string()),
         }
     }
 
-    async fn answer(&mut self, id: &str, payload: String, patience: Duration) -> Result<Value, InvokeError> {
-        let (_, api) = match &mut self.process {
+    async fn answer(&mut self, id: &str, payload: String, trouble: Trouble) -> Result<Value, InvokeError> {
+        let (function, api) = match &mut self.process {
             Some(process) => process,
-            none => none.insert(self.setup.start().map_err(InvokeError::Start)?),
+            none => none.insert(self.setup.start(&self.proxies).map_err(InvokeError::Start)?),
         };
-        let invocation = api.invoke(id, payload, START).await?;
-        Ok(invocation.answer(patience).await?.reply)
+        let idle = api.idle(START).await?;
+        let answer = match trouble {
+            Trouble::None => api.give(idle, id, payload).answer(ANSWER).await,
+            Trouble::Kill(after) => api.give(idle, id, payload).answer(after).await,
+            Trouble::FreezeBefore(time, ending) => {
+                function.freeze().map_err(InvokeError::Start)?;
+                self.proxies.end_idle(ending);
+                tokio::time::sleep(time).await;
+                // The invocation and the ends of the connections wait for the process together.
+                let invocation = api.give(idle, id, payload);
+                function.thaw().map_err(InvokeError::Start)?;
+                invocation.answer(ANSWER).await
+            }
+            Trouble::FreezeDuring(after, time) => {
+                let invocation = api.give(idle, id, payload);
+                let freeze = async {
+                    tokio::time::sleep(after).await;
+                    function.freeze()?;
+                    tokio::time::sleep(time).await;
+                    function.thaw()
+                };
+                let (answer, frozen) = tokio::join!(invocation.answer(ANSWER), freeze);
+                frozen.map_err(InvokeError::Start)?;
+                answer
+            }
+        };
+        Ok(answer?.reply)
     }
 
     /// Kills the process with SIGKILL, so that it can finish nothing.
@@ -146,9 +188,10 @@ impl Setup {
         self.log.leaks.load(Ordering::Relaxed)
     }
 
-    fn start(self: &Arc<Self>) -> io::Result<(Function, RuntimeApi)> {
+    fn start(self: &Arc<Self>, proxies: &Proxies) -> io::Result<(Function, RuntimeApi)> {
         let api = RuntimeApi::start()?;
         let variables = self.variables.iter().map(|(name, value)| (*name, &**value));
+        let variables = variables.chain(proxies.variables());
         let mut function = Function::start(&mut Command::new(&self.binary), &api, variables)?;
         lock(&self.processes).push(function.id());
         if let Some(log) = function.log() {

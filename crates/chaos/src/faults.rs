@@ -1,11 +1,13 @@
-//! `faults`: deliveries, duplicates and forgeries for the release binary while everything around it fails. At the end the
-//! table is compared with the deliveries.
+//! `faults`: deliveries, duplicates and forgeries for the release binary while everything around it fails. At the end it
+//! compares the table with the deliveries.
 
 mod check;
 mod delivery;
 mod queue;
 mod rotation;
 mod run;
+pub mod tokens;
+mod trouble;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -15,13 +17,14 @@ use std::time::Instant;
 use clap::Args;
 use emulators::BoxError;
 
-use crate::back_ends::BackEnds;
+use crate::back_ends::{BackEnds, variables};
 use crate::breakage::Counts;
 use crate::environment::{Environment, Setup};
 use crate::lock;
 use crate::plan::MARK;
 use crate::report::Table;
 use run::{Run, count};
+use tokens::Tokens;
 
 /// Run the function while everything around it fails, and look for lost, doubled, altered and forged events
 #[derive(Args)]
@@ -49,17 +52,20 @@ impl Faults {
             self.events as usize,
             self.deliveries as usize,
         ));
-        let counts = Counts::default();
+        let (counts, tokens) = (Counts::default(), Tokens::default());
         let first = rotation::secret(self.seed, 0);
-        let back_ends = Arc::new(BackEnds::start(&first, counts.faults(self.seed)).await?);
+        let back_ends = Arc::new(BackEnds::start(&first).await?);
         let private = rotation::secrets(self.seed).chain([MARK.to_owned()]).collect();
-        let setup = Setup::new(binary, back_ends.variables(rotation::CACHE_SECONDS), private);
+        let setup = Setup::new(binary, variables(rotation::CACHE_SECONDS), private);
 
         let rotation = tokio::spawn(rotation::rotate_and_break(run.clone(), back_ends.clone()));
         let mut workers = Vec::new();
         for number in 0..self.environments {
-            let environment = Environment::new(setup.clone(), usize::from(number));
-            workers.push(tokio::spawn(run::work(run.clone(), environment)));
+            let failing = Arc::default();
+            let faults = counts.faults(self.seed_of(number), tokens.clone(), Arc::clone(&failing));
+            let proxies = back_ends.proxies(faults).await;
+            let environment = Environment::new(setup.clone(), proxies, usize::from(number));
+            workers.push(tokio::spawn(run::work(run.clone(), environment, failing)));
         }
         for worker in workers {
             worker.await?;
@@ -69,7 +75,9 @@ impl Faults {
         let duration = begun.elapsed();
 
         let comparison = check::compare(&run, &back_ends.items().await?);
-        let read_back = check::read_back(&run, &setup).await?;
+        let faults = counts.faults(self.seed_of(self.environments), tokens.clone(), Arc::default());
+        let mut reader = Environment::new(setup.clone(), back_ends.proxies(faults).await, 99);
+        let read_back = check::read_back(&run, &mut reader).await?;
         if setup.leaks() > 0 {
             let leaks = setup.leaks();
             run.violations
@@ -92,8 +100,15 @@ impl Faults {
             read_back,
         );
         table.row("log lines searched for secrets and bodies", setup.log_lines());
+        check::tokens(&run, &tokens, &mut table);
+        check::unexplained(&run, &mut table);
         table.print();
         Ok(run.violations.print())
+    }
+
+    /// The seed of an environment's faults.
+    fn seed_of(&self, environment: u16) -> u64 {
+        self.seed ^ (u64::from(environment) << 40)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Runs the release binary under faults and under load, and checks the contract's invariants.
 //!
-//! This program is everything around the function: Lambda's Runtime API, the embedded DynamoDB behind a proxy that breaks
-//! requests, the embedded Secrets Manager, and a sender that does all that Sonotheia may do.
+//! This program plays every part around the function: Lambda's Runtime API, an embedded DynamoDB behind proxies that break
+//! requests, an embedded Secrets Manager, and a sender that retries, repeats and reorders its deliveries.
 
 mod back_ends;
 mod breakage;

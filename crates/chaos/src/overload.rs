@@ -13,7 +13,7 @@ use clap::Args;
 use emulators::BoxError;
 use testkit::{Faults, Memory, memory};
 
-use crate::back_ends::BackEnds;
+use crate::back_ends::{BackEnds, variables};
 use crate::environment::{Environment, Setup};
 use crate::plan::MARK;
 use crate::report::{Table, Violations};
@@ -67,17 +67,18 @@ impl Overload {
     /// Loads the function.
     async fn lambda(&self, binary: PathBuf, violations: &Arc<Violations>) -> Result<(), BoxError> {
         let load = Load::new(self.seed, violations);
-        let back_ends = BackEnds::start(&load.secret, Faults::none()).await?;
+        let back_ends = BackEnds::start(&load.secret).await?;
+        let proxies = back_ends.proxies(Faults::none()).await;
         let private = vec![load.secret.clone(), MARK.to_owned()];
-        let setup = Setup::new(binary, back_ends.variables(300), private);
-        let environment = |n| Environment::new(setup.clone(), usize::from(n));
+        let setup = Setup::new(binary, variables(300), private);
+        let environment = |n| Environment::new(setup.clone(), proxies.clone(), usize::from(n));
         let targets = load::targets((0..self.environments).map(|n| Target::Lambda(environment(n).into())));
 
         let sampled = setup.clone();
         let memory = resident::Samples::start(move || sampled.memory());
         load.offer(&targets, NEW_PERCENT, self.rate, self.seconds).await;
         let memory = memory.end();
-        let mixed = back_ends.proxy.requests();
+        let mixed = proxies.dynamodb.requests();
         let mut table = Table::new("the function under the Runtime API");
         load.rows(&mut table);
 
@@ -85,7 +86,7 @@ impl Overload {
         let forged = load.answered(Kind::Forged);
         load.offer(&targets, 0, self.rate, (self.seconds / 5).max(2))
             .await;
-        let for_forgeries = back_ends.proxy.requests() - mixed;
+        let for_forgeries = proxies.dynamodb.requests() - mixed;
         if for_forgeries > 0 {
             violations.note(format!("D: {for_forgeries} calls to DynamoDB for forgeries"));
         }

@@ -4,6 +4,8 @@ use std::fs;
 use std::io::{self, Read};
 use std::process::{Child, ChildStdout, Command, Stdio};
 
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
+
 use crate::RuntimeApi;
 
 /// A process of the function. Dropping this value kills the process.
@@ -66,6 +68,29 @@ impl Function {
     /// The log. Only the first call gets it.
     pub fn log(&mut self) -> Option<ChildStdout> {
         self.0.stdout.take()
+    }
+
+    /// Stops the process with SIGSTOP, as Lambda freezes an environment between two invocations. Returns once it has
+    /// stopped. (Its monotonic clock goes on, unlike on Lambda.)
+    ///
+    /// # Errors
+    /// There is no such process.
+    pub fn freeze(&self) -> io::Result<()> {
+        let process = Pid::from_child(&self.0);
+        kill_process(process, Signal::STOP)?;
+        // A process that has ended keeps its exit status for `wait`.
+        let stopped = WaitIdOptions::STOPPED | WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+        waitid(WaitId::Pid(process), stopped)?;
+        Ok(())
+    }
+
+    /// Lets a frozen process go on.
+    ///
+    /// # Errors
+    /// There is no such process.
+    pub fn thaw(&self) -> io::Result<()> {
+        kill_process(Pid::from_child(&self.0), Signal::CONT)?;
+        Ok(())
     }
 
     /// Waits until the process ends by itself.

@@ -19,7 +19,7 @@ use tokio::net::TcpListener;
 pub use fault::{Fault, Faults};
 pub use function::{Function, Memory, memory};
 pub use log::Log;
-pub use proxy::{Proxy, REQUEST_ID};
+pub use proxy::{Ending, Proxy, REQUEST_ID};
 pub use receiver::{Answer, Receiver, Reply};
 pub use requests::{SECRET, TABLE, at, deepfake, post, rejected_key, sign, signed};
 pub use runtime_api::RuntimeApi;

@@ -4,8 +4,9 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 
@@ -15,6 +16,9 @@ use crate::loopback;
 
 /// The AWS request id of every answer that the proxy makes itself.
 pub const REQUEST_ID: &str = "INJECTED0REQUEST";
+
+/// The time after which a true answer counts as slow. It is far below the time limits of the receiver's calls.
+const SLOW: Duration = Duration::from_millis(500);
 
 /// An HTTP/1.1 proxy in front of DynamoDB or Secrets Manager. It keeps connections open until a fault closes them. It
 /// runs until the tokio runtime ends.
@@ -29,8 +33,25 @@ struct Shared {
     faults: Faults,
     requests: AtomicU64,
     connections: AtomicU64,
-    /// Each change closes the idle connections.
-    close_idle: watch::Sender<()>,
+    slow: AtomicU64,
+    /// Each change ends the connections that are idle.
+    end_idle: watch::Sender<Ending>,
+}
+
+/// The end of a connection between two requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// The proxy closes the connection.
+    Close,
+    /// The proxy resets the connection.
+    Reset,
+    /// The proxy leaves the connection open and never answers on it again, like a gateway that has forgotten it.
+    Abandon,
+}
+
+impl Ending {
+    /// All ends.
+    pub const ALL: [Self; 3] = [Self::Close, Self::Reset, Self::Abandon];
 }
 
 impl Proxy {
@@ -44,7 +65,8 @@ impl Proxy {
             faults,
             requests: AtomicU64::new(0),
             connections: AtomicU64::new(0),
-            close_idle: watch::Sender::new(()),
+            slow: AtomicU64::new(0),
+            end_idle: watch::Sender::new(Ending::Close),
         });
         let served = shared.clone();
         tokio::spawn(async move {
@@ -72,9 +94,14 @@ impl Proxy {
         self.shared.connections.load(Ordering::SeqCst)
     }
 
-    /// Closes every connection that is between two requests, as a server does while Lambda has frozen the function.
-    pub fn close_idle(&self) {
-        self.shared.close_idle.send_replace(());
+    /// The number of true answers that took the service longer than half a second, as on a machine that is too busy.
+    pub fn slow(&self) -> u64 {
+        self.shared.slow.load(Ordering::SeqCst)
+    }
+
+    /// Ends every connection that is between two requests, as a server does while Lambda has frozen the function.
+    pub fn end_idle(&self, ending: Ending) {
+        self.shared.end_idle.send_replace(ending);
     }
 }
 
@@ -82,14 +109,17 @@ impl Shared {
     /// Serves one connection.
     async fn serve(&self, mut client: TcpStream) -> io::Result<()> {
         client.set_nodelay(true)?;
-        let mut close_idle = self.close_idle.subscribe();
+        let mut end_idle = self.end_idle.subscribe();
         let mut requests = Reader::default();
         let mut server = None;
         loop {
-            close_idle.borrow_and_update();
+            end_idle.borrow_and_update();
             tokio::select! {
                 readable = client.readable() => readable?,
-                _ = close_idle.changed() => return Ok(()),
+                _ = end_idle.changed() => {
+                    let ending = *end_idle.borrow();
+                    return ending.of(client).await;
+                }
             }
             let Some(request) = requests.read_async(&mut client).await? else {
                 return Ok(());
@@ -97,9 +127,7 @@ impl Shared {
             let number = self.requests.fetch_add(1, Ordering::SeqCst);
             let fault = self.faults.fault(number, &request);
             if let Fault::Hang = fault {
-                // The read ends when the client closes the connection.
-                client.read_u8().await?;
-                return Ok(());
+                return Ending::Abandon.of(client).await;
             }
             let (answer, goes_on) = self.answer(fault, &request, &mut server).await?;
             client.write_all(&answer).await?;
@@ -151,10 +179,27 @@ impl Shared {
                 stream
             }
         };
+        let begun = Instant::now();
         stream.write_all(&request.bytes()).await?;
         let answer = Reader::default().read_async(&mut stream).await?;
+        if begun.elapsed() > SLOW {
+            self.slow.fetch_add(1, Ordering::SeqCst);
+        }
         *server = Some(stream);
         answer.ok_or_else(|| io::Error::other("the upstream closed the connection"))
+    }
+}
+
+impl Ending {
+    async fn of(self, mut connection: TcpStream) -> io::Result<()> {
+        match self {
+            Self::Close => Ok(()),
+            Self::Reset => connection.set_zero_linger(),
+            // The copy ends when the client closes the connection.
+            Self::Abandon => tokio::io::copy(&mut connection, &mut tokio::io::sink())
+                .await
+                .map(drop),
+        }
     }
 }
 
@@ -170,9 +215,8 @@ fn injected(status: u16, body: &str) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use axum::Router;
+    use tokio::io::AsyncReadExt;
 
     use super::*;
 
@@ -201,7 +245,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_connection_serves_many_requests_until_the_idle_connections_are_closed() {
+    async fn a_connection_serves_many_requests_until_the_idle_connections_end() {
         let proxy = proxy(Faults::none()).await;
         let (mut busy, mut idle) = (connect(&proxy).await, connect(&proxy).await);
         for _ in 0..3 {
@@ -209,11 +253,29 @@ mod tests {
             assert_eq!(send(&mut idle).await, Some((200, "true".to_owned())));
         }
         assert_eq!((proxy.connections(), proxy.requests()), (2, 6));
-        proxy.close_idle();
+        proxy.end_idle(Ending::Close);
         assert_eq!(idle.read(&mut [0]).await.expect("no error"), 0);
         assert_eq!(busy.read(&mut [0]).await.expect("no error"), 0);
         // A later connection is not affected.
         assert!(send(&mut connect(&proxy).await).await.is_some());
+    }
+
+    #[tokio::test]
+    async fn an_idle_connection_can_be_reset_or_abandoned() {
+        let proxy = proxy(Faults::none()).await;
+        let mut idle = connect(&proxy).await;
+        assert!(send(&mut idle).await.is_some());
+        proxy.end_idle(Ending::Reset);
+        let error = idle.read(&mut [0]).await.expect_err("a reset");
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+
+        let mut idle = connect(&proxy).await;
+        assert!(send(&mut idle).await.is_some());
+        proxy.end_idle(Ending::Abandon);
+        for _ in 0..2 {
+            let answer = tokio::time::timeout(Duration::from_millis(50), send(&mut idle)).await;
+            assert!(answer.is_err());
+        }
     }
 
     #[tokio::test]
@@ -222,7 +284,7 @@ mod tests {
         let mut busy = connect(&proxy).await;
         let (answer, ()) = tokio::join!(send(&mut busy), async {
             tokio::time::sleep(Duration::from_millis(100)).await;
-            proxy.close_idle();
+            proxy.end_idle(Ending::Close);
         });
         assert!(answer.is_some());
         assert!(send(&mut busy).await.is_some());

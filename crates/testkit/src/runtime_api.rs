@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -20,6 +20,9 @@ use crate::http::{self, Message, Reader};
 /// The function's time for an invocation: the time limit of the template's function.
 const FUNCTION_TIMEOUT: Duration = Duration::from_secs(5);
 
+const ARN: &str = "arn:aws:lambda:us-east-1:123456789012:function:receiver";
+const TRACE: &str = "Root=1-6970c8c0-0123456789abcdef01234567;Parent=0123456789abcdef;Sampled=0";
+
 /// The Runtime API of one environment.
 pub struct RuntimeApi {
     address: SocketAddr,
@@ -32,8 +35,12 @@ pub struct RuntimeApi {
 pub struct Idle {
     /// The time of the poll.
     pub since: Instant,
-    give: std::sync::mpsc::Sender<(String, String)>,
+    give: std::sync::mpsc::Sender<Given>,
 }
+
+/// The id and the payload of an invocation, and its further headers.
+#[derive(Debug)]
+struct Given(String, String, String);
 
 /// An invocation that the function has.
 #[derive(Debug)]
@@ -82,6 +89,7 @@ pub enum InvokeError {
 struct Shared {
     open: Mutex<HashMap<String, Open>>,
     polls: mpsc::UnboundedSender<Result<Idle, InvokeError>>,
+    restores: AtomicU64,
     is_stopped: AtomicBool,
 }
 
@@ -103,6 +111,7 @@ impl RuntimeApi {
         let shared = Arc::new(Shared {
             open: Mutex::default(),
             polls: sender,
+            restores: AtomicU64::new(0),
             is_stopped: AtomicBool::new(false),
         });
         let served = shared.clone();
@@ -128,6 +137,11 @@ impl RuntimeApi {
         self.address.to_string()
     }
 
+    /// How often the function has asked whether it is restored from a snapshot. The answer is yes.
+    pub fn restores(&self) -> u64 {
+        self.shared.restores.load(Ordering::SeqCst)
+    }
+
     /// Waits until the function asks for an invocation.
     ///
     /// # Errors
@@ -141,10 +155,16 @@ impl RuntimeApi {
 
     /// Gives an idle function an invocation. No two invocations at a time may have the same id.
     pub fn give(&self, idle: Idle, id: &str, payload: String) -> Invocation {
+        self.give_with_headers(idle, id, payload, "")
+    }
+
+    /// As [`give`](Self::give), with further headers, each ending with CR LF. They replace Lambda's usual headers.
+    pub fn give_with_headers(&self, idle: Idle, id: &str, payload: String, headers: &str) -> Invocation {
         let (answer, invocation) = oneshot::channel();
         let sent = Instant::now();
         self.shared.open().insert(id.to_owned(), Open { sent, answer });
-        if idle.give.send((id.to_owned(), payload)).is_err() {
+        let given = Given(id.to_owned(), payload, headers.to_owned());
+        if idle.give.send(given).is_err() {
             self.shared.finish(id, Err(InvokeError::Gone));
         }
         Invocation(invocation)
@@ -208,6 +228,10 @@ impl Shared {
                     stream.write_all(&http::answer("202 Accepted", "", b""))?;
                     self.finish(id, Err(InvokeError::Function(text())));
                 }
+                ["restore", "next"] => {
+                    self.restores.fetch_add(1, Ordering::SeqCst);
+                    stream.write_all(&http::answer("200 OK", "", b""))?;
+                }
                 ["init", "error"] => {
                     stream.write_all(&http::answer("202 Accepted", "", b""))?;
                     let _ = self.polls.send(Err(InvokeError::Init(text())));
@@ -222,8 +246,9 @@ impl Shared {
     fn next(&self, stream: &mut TcpStream, since: Instant) -> io::Result<()> {
         let (give, given) = std::sync::mpsc::channel();
         let _ = self.polls.send(Ok(Idle { since, give }));
-        let (id, payload) = given.recv().map_err(io::Error::other)?;
-        let sent = stream.write_all(&http::answer("200 OK", &headers(&id), payload.as_bytes()));
+        let Given(id, payload, headers) = given.recv().map_err(io::Error::other)?;
+        let headers = all_headers(&id, headers);
+        let sent = stream.write_all(&http::answer("200 OK", &headers, payload.as_bytes()));
         let now = Instant::now();
         if let Some(open) = self.open().get_mut(&id) {
             open.sent = now;
@@ -249,17 +274,22 @@ impl Shared {
     }
 }
 
-/// The headers of an invocation.
-fn headers(id: &str) -> String {
+/// The headers of an invocation: Lambda's usual ones, as far as `headers` has no others of the same name, and `headers`.
+fn all_headers(id: &str, mut headers: String) -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let deadline = (now + FUNCTION_TIMEOUT).as_millis();
-    format!(
-        "Content-Type: application/json\r\n\
-         Lambda-Runtime-Aws-Request-Id: {id}\r\n\
-         Lambda-Runtime-Deadline-Ms: {deadline}\r\n\
-         Lambda-Runtime-Invoked-Function-Arn: arn:aws:lambda:us-east-1:123456789012:function:receiver\r\n\
-         Lambda-Runtime-Trace-Id: Root=1-6970c8c0-0123456789abcdef01234567;Parent=0123456789abcdef;Sampled=0\r\n"
-    )
+    let deadline = (now + FUNCTION_TIMEOUT).as_millis().to_string();
+    for (name, value) in [
+        ("Content-Type", "application/json"),
+        ("Lambda-Runtime-Aws-Request-Id", id),
+        ("Lambda-Runtime-Deadline-Ms", &deadline),
+        ("Lambda-Runtime-Invoked-Function-Arn", ARN),
+        ("Lambda-Runtime-Trace-Id", TRACE),
+    ] {
+        if !headers.lines().any(|line| line.starts_with(&format!("{name}:"))) {
+            headers += &format!("{name}: {value}\r\n");
+        }
+    }
+    headers
 }
 
 #[cfg(test)]

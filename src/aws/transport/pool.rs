@@ -51,7 +51,7 @@ impl Idle {
     fn is_usable(&self, now: SystemTime) -> bool {
         // A clock that was set back says nothing about the age of a connection.
         let is_young = now.duration_since(self.since).is_ok_and(|age| age < IDLE);
-        is_young && !self.connection.poisoned.is_set() && !self.connection.sender.is_closed()
+        is_young && !self.connection.poisoned.is_set()
     }
 }
 
@@ -107,5 +107,115 @@ impl Pool {
 impl fmt::Debug for Pool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Pool").field("idle", &self.idle().len()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::net::{TcpListener, TcpStream};
+
+    use rustls::RootCertStore;
+
+    use super::super::HttpsClient;
+    use super::super::connect::connect;
+    use super::*;
+
+    /// A server that only accepts connections.
+    struct Server {
+        listener: TcpListener,
+        origin: Origin,
+    }
+
+    impl Server {
+        fn start() -> Self {
+            let listener = TcpListener::bind("127.0.0.1:0").expect("a loopback port");
+            let address = listener.local_addr().expect("an address");
+            let url = format!("http://{address}/").parse().expect("a URL");
+            let origin = Origin::of(&url).expect("an origin");
+            Self { listener, origin }
+        }
+
+        /// A new connection, and the server's side of it.
+        async fn connect(&self) -> (Connection, TcpStream) {
+            let tls = &HttpsClient::new(RootCertStore::empty()).0.tls;
+            let connection = connect(&self.origin, tls, None).await.expect("a connection");
+            let (side, _) = self.listener.accept().expect("a connection");
+            (connection, side)
+        }
+    }
+
+    fn at(seconds: u64) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000 + seconds)
+    }
+
+    #[tokio::test]
+    async fn a_connection_lives_for_30_s_of_the_wall_clock() {
+        // The times are values, and the monotonic clock does not pass them: as after a freeze.
+        for (put, take, is_used) in [
+            (0, 0, true),
+            (0, 29, true),
+            (0, 30, false),
+            (0, 3600, false),
+            (5, 4, false),
+        ] {
+            let (pool, server) = (Pool::default(), Server::start());
+            let (connection, _side) = server.connect().await;
+            pool.put(&server.origin, connection, at(put));
+            let taken = pool.take(&server.origin, at(take)).await;
+            assert_eq!(taken.is_some(), is_used, "put at {put} s, taken at {take} s");
+            assert!(pool.idle().is_empty());
+        }
+    }
+
+    #[tokio::test]
+    async fn the_pool_keeps_the_16_newest_connections_and_gives_the_newest_first() {
+        let (pool, server) = (Pool::default(), Server::start());
+        let mut sides = Vec::new();
+        for n in 0..20 {
+            let (connection, side) = server.connect().await;
+            pool.put(&server.origin, connection, at(n));
+            sides.push(side);
+        }
+        assert_eq!(pool.idle().len(), MOST);
+        // Dropping a connection closes it: the pool has dropped the four oldest ones, and this test drops the newest one.
+        drop(pool.take(&server.origin, at(20)).await.expect("a connection"));
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        for (n, mut side) in sides.into_iter().enumerate() {
+            side.set_nonblocking(true).expect("an open socket");
+            let is_closed = matches!(side.read(&mut [0]), Ok(0));
+            assert_eq!(is_closed, n < 4 || n == 19, "connection {n}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_was_poisoned_or_closed_is_not_used_again() {
+        let (pool, server) = (Pool::default(), Server::start());
+        let (connection, _side) = server.connect().await;
+        let poisoned = connection.poisoned.clone();
+        pool.put(&server.origin, connection, at(0));
+        poisoned.set();
+        assert!(pool.take(&server.origin, at(0)).await.is_none());
+
+        let (connection, side) = server.connect().await;
+        pool.put(&server.origin, connection, at(0));
+        drop(side);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        assert!(pool.take(&server.origin, at(0)).await.is_none());
+    }
+
+    #[tokio::test]
+    async fn the_connections_of_another_server_stay() {
+        let pool = Pool::default();
+        let (one, other) = (Server::start(), Server::start());
+        let mut sides = Vec::new();
+        for server in [&one, &other] {
+            let (connection, side) = server.connect().await;
+            pool.put(&server.origin, connection, at(0));
+            sides.push(side);
+        }
+        pool.discard(&one.origin);
+        assert!(pool.take(&one.origin, at(0)).await.is_none());
+        assert!(pool.take(&other.origin, at(0)).await.is_some());
     }
 }

@@ -1,7 +1,6 @@
 //! The checks at the end of a run.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use aws_sdk_dynamodb::types::AttributeValue;
@@ -9,8 +8,9 @@ use emulators::BoxError;
 use testkit::rejected_key;
 
 use super::run::Run;
+use super::tokens::Tokens;
 use crate::back_ends::Item;
-use crate::environment::{Answer, Environment, Invoked, Setup};
+use crate::environment::{Answer, Environment, Invoked, Trouble};
 use crate::lock;
 use crate::plan;
 use crate::report::Table;
@@ -93,15 +93,32 @@ fn by_outcome(items: &[Item]) -> (Records, Records) {
     (accepted, rejected)
 }
 
+/// Adds the delivery tokens to a table, and checks that each belongs to one delivery.
+pub fn tokens(run: &Run, tokens: &Tokens, table: &mut Table) {
+    let (count, twice) = tokens.count();
+    table.row("delivery tokens in the writes", count);
+    table.row("delivery tokens that two deliveries used", twice);
+    if twice > 0 {
+        run.violations.note(format!(
+            "{twice} writes have the delivery token of another delivery"
+        ));
+    }
+}
+
+/// Adds the 503 answers without a failure to a table. The run has noted each as a violation.
+pub fn unexplained(run: &Run, table: &mut Table) {
+    let count = run.unexplained.load(Ordering::SeqCst);
+    table.row("503 answers although nothing failed", count);
+}
+
 /// Reads random records back through the function, and returns their number.
-pub async fn read_back(run: &Run, setup: &Arc<Setup>) -> Result<usize, BoxError> {
+pub async fn read_back(run: &Run, environment: &mut Environment) -> Result<usize, BoxError> {
     let events = &run.bodies.events;
-    let mut environment = Environment::new(setup.clone(), 99);
     let mut rng = plan::rng(run.seed, 5);
     let count = events.len().min(READ_BACK);
     for _ in 0..count {
         let event = &events[rng.usize(0..events.len())];
-        let answer = read(&mut environment, &event.id).await?;
+        let answer = read(environment, &event.id).await?;
         let data = format!(r#""data":{}"#, event.data);
         if answer.status != 200 || !answer.body.contains(&data) {
             run.violations.note(format!(
@@ -118,7 +135,7 @@ async fn read(environment: &mut Environment, event_id: &str) -> Result<Answer, B
     let mut tries = 1;
     loop {
         let payload = plan::rest_get(&format!("/events/{event_id}"));
-        match environment.invoke(payload, None).await? {
+        match environment.invoke(payload, Trouble::None).await? {
             Invoked::Answered(answer) if answer.status != 503 || tries == TRIES => return Ok(answer),
             Invoked::Answered(_) | Invoked::Killed => tries += 1,
         }

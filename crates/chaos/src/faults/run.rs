@@ -3,16 +3,17 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 use serde_json::Value;
+use sonotheia_webhook::secrets::cache::FAILURE_INTERVAL;
 use tokio::sync::RwLock;
 
 use super::delivery::{Bodies, Kind};
 use super::queue::{Next, Queue};
 use super::rotation;
-use crate::environment::{Answer, Environment, Invoked};
+use crate::environment::{Answer, Environment, Invoked, Trouble};
 use crate::lock;
 use crate::plan::{self, Forgery};
 use crate::report::Violations;
@@ -23,21 +24,31 @@ pub mod count {
     pub const LOST_BEFORE: &str = "deliveries lost on the way to the function";
     pub const KILLED_BEFORE: &str = "processes killed (SIGKILL) during a delivery";
     pub const KILLED_AFTER: &str = "processes killed (SIGKILL) right after an answer";
+    pub const FROZEN_CLOSED: &str = "freezes (SIGSTOP) before a delivery, idle connections closed";
+    pub const FROZEN_RESET: &str = "freezes before a delivery, idle connections reset";
+    pub const FROZEN_ABANDONED: &str = "freezes before a delivery, idle connections never served again";
+    pub const FROZEN_DURING: &str = "freezes during a delivery";
+    pub const READS: &str = "reads of all shards right before a freeze";
     pub const LOST_AFTER: &str = "answers lost on the way to the sender";
     pub const SECRETS_FAILED: &str = "failures of Secrets Manager for 200 ms";
     pub const ROTATED: &str = "rotations of the secret";
-    pub const ACTIONS: [&str; 7] = [
+    pub const ACTIONS: [&str; 12] = [
         DELIVERIES,
         LOST_BEFORE,
         KILLED_BEFORE,
         KILLED_AFTER,
+        FROZEN_CLOSED,
+        FROZEN_RESET,
+        FROZEN_ABANDONED,
+        FROZEN_DURING,
+        READS,
         LOST_AFTER,
         SECRETS_FAILED,
         ROTATED,
     ];
 }
 
-/// What the sender knows of one event.
+/// The sender's knowledge of one event.
 #[derive(Default)]
 pub struct Progress {
     /// The number of 2xx answers that the sender heard.
@@ -63,17 +74,36 @@ pub struct Run {
     pub violations: Violations,
     /// The bodies that were answered with 400 or 409, which means that they are stored.
     pub rejected: Mutex<Vec<String>>,
+    /// The time at which Secrets Manager last began to fail.
+    pub secrets_failed: Mutex<Option<Instant>>,
+    /// The number of 503 answers although neither DynamoDB nor Secrets Manager failed.
+    pub unexplained: AtomicU64,
     numbers: AtomicU64,
 }
 
-/// Sends deliveries to one environment until the queue is empty.
-pub async fn work(run: Arc<Run>, mut environment: Environment) {
+/// An environment, and the number of its requests to DynamoDB that a fault failed.
+struct Worker {
+    environment: Environment,
+    failing: Arc<AtomicU64>,
+}
+
+impl Worker {
+    /// The number of requests to a service that failed or had a late answer.
+    fn failures(&self) -> u64 {
+        self.failing.load(Ordering::SeqCst) + self.environment.proxies.slow()
+    }
+}
+
+/// Sends deliveries to one environment until the queue is empty. `failing` counts its requests to DynamoDB that a fault
+/// failed.
+pub async fn work(run: Arc<Run>, environment: Environment, failing: Arc<AtomicU64>) {
+    let mut worker = Worker { environment, failing };
     loop {
         let number = run.numbers.fetch_add(1, Ordering::SeqCst);
         let mut rng = plan::rng(run.seed ^ (4 << 32), number);
         match run.queue.next(&mut rng) {
             Next::Delivery(kind) => {
-                let again = run.deliver(kind, &mut environment, &mut rng).await;
+                let again = run.deliver(kind, &mut worker, &mut rng).await;
                 run.queue.done(again.then_some(kind));
             }
             Next::Wait => tokio::time::sleep(Duration::from_millis(5)).await,
@@ -100,6 +130,8 @@ impl Run {
             outcomes: Mutex::default(),
             violations: Violations::default(),
             rejected: Mutex::default(),
+            secrets_failed: Mutex::default(),
+            unexplained: AtomicU64::new(0),
             numbers: AtomicU64::new(0),
         }
     }
@@ -110,7 +142,7 @@ impl Run {
     }
 
     /// Makes one delivery. Returns true if the sender has to retry it.
-    async fn deliver(&self, kind: Kind, environment: &mut Environment, rng: &mut Rng) -> bool {
+    async fn deliver(&self, kind: Kind, worker: &mut Worker, rng: &mut Rng) -> bool {
         if let Kind::Conflict(n) = kind
             && self.progress[n].confirmed.load(Ordering::SeqCst) == 0
         {
@@ -128,9 +160,15 @@ impl Run {
             self.count(count::LOST_BEFORE);
             return is_event;
         }
-        let kill_after = (rng.u32(0..100) < 2).then(|| Duration::from_micros(rng.u64(0..20_000)));
+        let trouble = Trouble::draw(rng);
+        if let Some(name) = trouble.name() {
+            self.count(name);
+        }
+        if matches!(trouble, Trouble::FreezeBefore(..)) && rng.u32(0..3) == 0 {
+            self.read_all(worker).await;
+        }
         let payload = plan::rest(body, &signatures, rng.bool());
-        let answer = match environment.invoke(payload, kill_after).await {
+        let answer = match self.invoke(worker, payload, trouble).await {
             Ok(Invoked::Answered(answer)) => answer,
             Ok(Invoked::Killed) => {
                 self.count(count::KILLED_BEFORE);
@@ -142,7 +180,7 @@ impl Run {
                 return false;
             }
         };
-        if kill_after.is_some() {
+        if matches!(trouble, Trouble::Kill(_)) {
             self.count(count::KILLED_AFTER);
         }
         let outcome = self.check(kind, &answer);
@@ -161,6 +199,54 @@ impl Run {
             }
             Kind::Forged(..) => false,
             _ => !is_heard || answer.status == 503,
+        }
+    }
+
+    /// Invokes the function, and counts a 503 answer if nothing failed that can cause it.
+    async fn invoke(
+        &self,
+        worker: &mut Worker,
+        payload: String,
+        trouble: Trouble,
+    ) -> Result<Invoked, String> {
+        let begun = Instant::now();
+        let failures = worker.failures();
+        let secrets_served = self.secrets_served();
+        let invoked = worker.environment.invoke(payload, trouble).await;
+        let nothing_failed = worker.failures() == failures && secrets_served && self.secrets_served();
+        if let Ok(Invoked::Answered(answer)) = &invoked
+            && answer.status == 503
+            && nothing_failed
+        {
+            self.unexplained.fetch_add(1, Ordering::SeqCst);
+            let (time, body) = (begun.elapsed(), &answer.body);
+            self.violations.note(format!(
+                "503 after {time:?} although nothing failed ({trouble:?}): {body}"
+            ));
+        }
+        invoked
+    }
+
+    /// Whether Secrets Manager has not failed for so long that every receiver has asked again.
+    fn secrets_served(&self) -> bool {
+        let failed = *lock(&self.secrets_failed);
+        // A call that began during the failure can end later.
+        failed.is_none_or(|failed| failed.elapsed() > FAILURE_INTERVAL + Duration::from_secs(5))
+    }
+
+    /// Reads a page of all records. It opens a connection for each shard, far more than a call has attempts.
+    async fn read_all(&self, worker: &mut Worker) {
+        self.count(count::READS);
+        let read = plan::rest_get("/results");
+        match self.invoke(worker, read, Trouble::None).await {
+            Ok(Invoked::Answered(Answer {
+                status: 200 | 503, ..
+            })) => {}
+            Ok(Invoked::Answered(Answer { status, body })) => {
+                self.violations.note(format!("{status} for a read: {body}"));
+            }
+            Ok(Invoked::Killed) => {}
+            Err(error) => self.violations.note(error),
         }
     }
 

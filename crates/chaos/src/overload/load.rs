@@ -9,7 +9,7 @@ use sonotheia_webhook::timestamp::Timestamp;
 use tokio::sync::{Mutex as AsyncMutex, mpsc};
 
 use super::local::Connection;
-use crate::environment::{Answer, Environment, Invoked};
+use crate::environment::{Answer, Environment, Invoked, Trouble};
 use crate::lock;
 use crate::plan::{self, Event, Forgery};
 use crate::report::{Table, Violations};
@@ -218,7 +218,7 @@ impl Target {
         match self {
             Self::Lambda(environment) => {
                 let payload = plan::rest(body, signatures, false);
-                match environment.invoke(payload, None).await? {
+                match environment.invoke(payload, Trouble::None).await? {
                     Invoked::Answered(answer) => Ok(answer),
                     Invoked::Killed => Err("an environment was killed".to_owned()),
                 }
