@@ -15,6 +15,7 @@ const COMMANDS: [&str; 16] = [
     "results",
     "event",
     "tail",
+    "inspect",
     "redrive",
     "reconcile",
     "register",
