@@ -9,6 +9,18 @@ use axum::response::{IntoResponse, Response};
 
 use super::{Inspector, page};
 
+/// The headers that tunnels and proxies add. Some of them set the Host to the address that they forward to, so that only these
+/// headers show where a request comes from.
+const ADDED_BY_PROXIES: [&str; 7] = [
+    "cf-connecting-ip",
+    "forwarded",
+    "via",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-proto",
+    "x-real-ip",
+];
+
 /// Refuses the requests that other sites can cause.
 pub async fn guard(State(inspector): State<Arc<Inspector>>, request: Request, next: Next) -> Response {
     let refusal = refusal(
@@ -34,7 +46,9 @@ fn refusal(any_host: bool, method: &Method, path: &str, headers: &HeaderMap) -> 
         return None;
     }
     let host = text("host").unwrap_or_default();
-    let is_local = is_loopback(host) && headers.get_all(header::HOST).iter().count() == 1;
+    let is_proxied = ADDED_BY_PROXIES.iter().any(|name| headers.contains_key(*name));
+    let is_one_host = headers.get_all(header::HOST).iter().count() == 1;
+    let is_local = is_loopback(host) && is_one_host && !is_proxied;
     if !any_host && !is_local {
         return Some("The inspector is for this machine: open it as http://127.0.0.1 or http://localhost.");
     }
@@ -84,6 +98,10 @@ mod tests {
         assert!(!is_answered(false, Method::GET, &[]));
         let two = [("host", "localhost"), ("host", "evil.example")];
         assert!(!is_answered(false, Method::GET, &two));
+        for name in ADDED_BY_PROXIES {
+            let proxied = [("host", "localhost"), (name, "a")];
+            assert!(!is_answered(false, Method::GET, &proxied), "{name}");
+        }
     }
 
     #[test]

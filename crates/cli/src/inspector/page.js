@@ -68,17 +68,19 @@ function drop(row) {
   rows.splice(rows.indexOf(row), 1);
 }
 
+// Takes new rows in, or holds them while the page is paused; true if there is a new one.
 function arrived(news) {
   if (isPaused) {
     held.push(...news);
     held = held.slice(-about.kept);
     showCounts();
-    return;
+    return true;
   }
-  if (!take(news)) return;
+  if (!take(news)) return false;
   if (news.length === 1) find("news").textContent = summary(news[0]);
   if (filter.text) searchBodies();
   schedule();
+  return true;
 }
 
 let isScheduled = false;
@@ -375,7 +377,7 @@ async function start() {
     find("text").placeholder = "Search id, problem …";
     startOlder();
     await load();
-    poll({ state, newest: () => rows[0]?.received_at, isPaused: () => isPaused, arrived });
+    poll({ state, newest: () => (rows[0] || cleared)?.received_at, isPaused: () => isPaused, arrived });
   } else {
     address.append("POST ", element("code", location.origin + "/webhook"));
     find("panel").hidden = false;

@@ -59,8 +59,8 @@ export function poll({ state, newest, isPaused, arrived }) {
     let cursor = "";
     for (let page = 0; page < MOST_PAGES; page += 1) {
       const { rows, next } = await ask(`/inspector/records?limit=100${since}${cursor}`);
-      arrived(rows);
-      if (!next || !since) return;
+      // Records are newest first, so after a page without a new one there are hardly any.
+      if (!arrived(rows) || !next || !since) return;
       cursor = `&cursor=${encodeURIComponent(next)}`;
     }
   };

@@ -146,6 +146,8 @@ fn inspect_reads_a_table_and_writes_nothing() {
             );
         }
     }
+    let tunnel = ("x-forwarded-for", "192.0.2.1");
+    assert_eq!(request("GET", &url, &[tunnel], b"").0, 403);
     assert_eq!(process.terminate(), Some(0));
     let missing = run(
         &[

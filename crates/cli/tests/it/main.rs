@@ -467,6 +467,8 @@ fn bad_usage_is_status_2() {
         vec!["event", ""],
         vec!["event", "an id", "--body", "--json"],
         vec!["tail", "--interval", "1"],
+        vec!["inspect"],
+        vec!["inspect", "--table", ""],
         vec!["redrive"],
         vec!["reconcile"],
         vec!["reconcile", "--table", "t", "--base-url", "http://api.example"],

@@ -16,6 +16,7 @@ const COMMANDS: [&str; 17] = [
     "results",
     "event",
     "tail",
+    "inspect",
     "redrive",
     "reconcile",
     "register",
