@@ -374,6 +374,7 @@ async function start() {
   if (about.table) {
     address.append("table ", element("code", about.table), ", read only");
     document.body.classList.add("read-only");
+    find("deliveries-title").textContent = "Records";
     find("text").placeholder = "Search id, problem …";
     startOlder();
     await load();
