@@ -11,6 +11,7 @@ mod args;
 mod client;
 mod failure;
 mod hosts;
+mod index;
 mod inspector;
 mod interrupt;
 mod local;
@@ -31,7 +32,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use local::{backends, demo, health, mock_api, serve};
-use operate::{doctor, reconcile, redrive, register};
+use operate::{doctor, erase, reconcile, redrive, register};
 use records::{event, inspect, results, tail};
 use sender::{send, sign};
 
@@ -56,6 +57,7 @@ enum Command {
     Inspect(inspect::Inspect),
     Redrive(redrive::Redrive),
     Reconcile(reconcile::Reconcile),
+    Erase(erase::Erase),
     Register(register::Register),
     Doctor(doctor::Doctor),
     Completions(manual::Completions),
@@ -78,6 +80,7 @@ fn main() -> ExitCode {
         Command::Inspect(inspect) => inspect.run(),
         Command::Redrive(redrive) => redrive.run(),
         Command::Reconcile(reconcile) => reconcile.run(),
+        Command::Erase(erase) => erase.run(),
         Command::Register(register) => register.run(),
         Command::Doctor(doctor) => doctor.run(),
         Command::Completions(completions) => completions.run(),

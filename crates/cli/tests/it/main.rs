@@ -8,6 +8,7 @@ mod addresses;
 mod doctor;
 mod ends;
 mod environment;
+mod erase;
 mod inspector;
 mod inspector_bounds;
 mod inspector_browser;
