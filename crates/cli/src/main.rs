@@ -33,7 +33,7 @@ use clap::Parser;
 
 use local::{backends, demo, health, mock_api, serve};
 use operate::{doctor, erase, reconcile, redrive, register};
-use records::{event, inspect, results, tail};
+use records::{event, inspect, listen, results, tail};
 use sender::{send, sign};
 
 #[derive(Parser)]
@@ -55,6 +55,7 @@ enum Command {
     Event(event::ShowEvent),
     Tail(tail::Tail),
     Inspect(inspect::Inspect),
+    Listen(listen::Listen),
     Redrive(redrive::Redrive),
     Reconcile(reconcile::Reconcile),
     Erase(erase::Erase),
@@ -78,6 +79,7 @@ fn main() -> ExitCode {
         Command::Event(event) => event.run(),
         Command::Tail(tail) => tail.run(),
         Command::Inspect(inspect) => inspect.run(),
+        Command::Listen(listen) => listen.run(),
         Command::Redrive(redrive) => redrive.run(),
         Command::Reconcile(reconcile) => reconcile.run(),
         Command::Erase(erase) => erase.run(),

@@ -15,6 +15,7 @@ mod inspector_browser;
 mod inspector_page;
 mod inspector_page_use;
 mod inspector_records;
+mod listen;
 mod lists;
 mod manual;
 mod mock;
