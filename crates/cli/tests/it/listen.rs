@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use aws_sdk_dynamodb::types::AttributeValue;
+use aws_sdk_dynamodb::types::{AttributeValue, PutRequest, WriteRequest};
 use futures_util::{StreamExt, stream};
 use serde_json::Value;
 use sonotheia_webhook::event::Event;
@@ -47,6 +47,42 @@ fn put(server: &Server, events: impl IntoIterator<Item = (String, Timestamp)>) {
             }
         });
         puts.buffer_unordered(16).collect::<Vec<_>>().await;
+    });
+}
+
+/// Stores many events at once: copies of one stored item with other ids and times, spread over the shards.
+fn put_many(server: &Server, ids: &[String], received_at: impl Fn(usize) -> Timestamp) {
+    put(server, [(event(&ids[0]), received_at(0))]);
+    let key = AttributeValue::S(ids[0].clone());
+    let client = server.dynamodb();
+    runtime().block_on(async {
+        let get = client
+            .get_item()
+            .table_name("sonotheia-events")
+            .key("event_id", key);
+        let first = get.send().await.unwrap().item.unwrap();
+        let body = first["body"].as_s().unwrap();
+        let numbered: Vec<_> = ids.iter().enumerate().skip(1).collect();
+        for batch in numbered.chunks(25) {
+            let writes = batch.iter().map(|(n, id)| {
+                let mut item = first.clone();
+                let mut set =
+                    |name: &str, text: String| item.insert(name.to_owned(), AttributeValue::S(text));
+                set("event_id", (*id).clone());
+                set("body", body.replace(&ids[0], id));
+                set("received_at", received_at(*n).to_string());
+                set("shard", (n % 16).to_string());
+                let put = PutRequest::builder().set_item(Some(item)).build().unwrap();
+                WriteRequest::builder().put_request(put).build()
+            });
+            let writes = writes.collect::<Vec<_>>();
+            let sent = client
+                .batch_write_item()
+                .request_items("sonotheia-events", writes)
+                .send();
+            let unprocessed = sent.await.unwrap().unprocessed_items.unwrap_or_default();
+            assert!(unprocessed.is_empty());
+        }
     });
 }
 
@@ -160,10 +196,7 @@ fn twenty_kills_and_failing_answers_lose_no_event_of_ten_thousand() {
     let begin = ago(3600);
     let received = |n: usize| Timestamp::from_millis(begin.as_millis() + n as i64 * 200);
     let ids: Vec<_> = (0..COUNT).map(|n| format!("event-{n:05}")).collect();
-    put(
-        &server,
-        ids.iter().enumerate().map(|(n, id)| (event(id), received(n))),
-    );
+    put_many(&server, &ids, received);
 
     let application = Application::start(|n| match n % 30 {
         3 => 500,

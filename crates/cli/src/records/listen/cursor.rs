@@ -66,7 +66,7 @@ struct Contents {
     #[serde(rename = "for")]
     identity: Identity,
     /// See [`Seen`].
-    floor: String,
+    from: String,
     newest: String,
     settled: Vec<(String, String)>,
 }
@@ -193,7 +193,7 @@ impl Cursor {
             let contents = Contents {
                 version: VERSION,
                 identity: self.identity.clone(),
-                floor: seen.floor().to_string(),
+                from: seen.from().to_string(),
                 newest: seen.newest().to_string(),
                 settled: seen
                     .settled()
@@ -237,7 +237,7 @@ fn read(file: &Path, bytes: &[u8], identity: &Identity) -> Result<Seen, ListenEr
         .map(|(at, id)| Ok((id, time(&at)?)))
         .collect::<Result<_, _>>()?;
     Ok(Seen::restore(
-        time(&contents.floor)?,
+        time(&contents.from)?,
         time(&contents.newest)?,
         settled,
     ))

@@ -11,7 +11,7 @@ use super::application::Application;
 use super::cursor::Cursor;
 use super::out::Out;
 use super::seen::Seen;
-use super::source::{BATCH, Listed, Source};
+use super::source::{BATCH, Listed, Look, Source};
 use super::window::{LIMIT, Window};
 use crate::args::{note, print};
 use crate::failure::Failure;
@@ -107,34 +107,24 @@ impl Listener {
 
     /// Looks once, and delivers the events. Returns true if the look went to the newest record.
     async fn round(&mut self) -> Result<bool, Ended> {
-        let seen = &self.delivery.seen;
-        let begin = seen.newest();
+        let begin = self.delivery.seen.newest();
         let end = self.window.end(begin);
-        let is_new = |id: &str| seen.is_new(id);
-        let mut look = self
-            .source
-            .look(seen.from(), end, is_new, LIMIT)
-            .await
-            .map_err(Ended::Unread)?;
-        if let (true, Some(oldest), Some(newest)) = (look.is_cut, look.events.first(), look.events.last()) {
+        let mut look = self.look(end, LIMIT).await?;
+        if let (true, [oldest, .., newest]) = (look.is_cut, look.events.as_slice()) {
             let (oldest, newest) = (oldest.received_at, newest.received_at);
-            self.delivery.out.catch_up(begin.max(seen.floor()), newest);
+            self.delivery.out.catch_up(begin, newest);
             if self.window.narrow(begin, oldest, newest) {
                 return Ok(false);
             }
             // All these events came within a moment.
-            look = self
-                .source
-                .look(seen.from(), end, is_new, usize::MAX)
-                .await
-                .map_err(Ended::Unread)?;
+            look = self.look(end, usize::MAX).await?;
         }
+        let count = look.events.len();
         if let [oldest, .., newest] = look.events.as_slice()
-            && look.events.len() > BACKLOG
+            && count > BACKLOG
         {
             self.delivery.out.catch_up(oldest.received_at, newest.received_at);
         }
-        let count = look.events.len();
         self.deliver(look.events).await?;
         match end {
             Some(end) => {
@@ -147,6 +137,20 @@ impl Listener {
                 Ok(true)
             }
         }
+    }
+
+    /// Lists new events, and notes the newest of them.
+    async fn look(&mut self, end: Option<Timestamp>, limit: usize) -> Result<Look, Ended> {
+        let seen = &mut self.delivery.seen;
+        let look = self
+            .source
+            .look(seen.from(), end, |id| seen.is_new(id), limit)
+            .await;
+        let look = look.map_err(Ended::Unread)?;
+        if let Some(newest) = look.events.last() {
+            seen.found(newest.received_at, Timestamp::now());
+        }
+        Ok(look)
     }
 
     /// Delivers events in this order, and reads the bodies ahead.

@@ -194,14 +194,17 @@ async fn of_table(
             let mut events = Vec::new();
             let mut start = None;
             loop {
+                if count.load(Ordering::Relaxed) > limit {
+                    return Ok::<_, StoreError>((events, true));
+                }
                 let page = store.by_time(shard, filter, until, 100, start, now).await?;
                 let new = page.records.into_iter().filter(|record| is_new(&record.event_id));
                 let before = events.len();
                 events.extend(new.filter_map(listed));
                 count.fetch_add(events.len() - before, Ordering::Relaxed);
                 start = page.next;
-                if start.is_none() || count.load(Ordering::Relaxed) > limit {
-                    return Ok::<_, StoreError>((events, start.is_some()));
+                if start.is_none() {
+                    return Ok((events, false));
                 }
             }
         }

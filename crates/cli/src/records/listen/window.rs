@@ -6,7 +6,7 @@
 use sonotheia_webhook::timestamp::Timestamp;
 
 /// The most new events that a look holds.
-pub const LIMIT: usize = 2_000;
+pub const LIMIT: usize = 500;
 
 /// The window's length. Without a window, a look reads to the newest record.
 #[derive(Clone, Copy, Debug, Default)]
