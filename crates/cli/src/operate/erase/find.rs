@@ -17,7 +17,7 @@ use crate::index;
 /// DynamoDB deletes it.
 const ALL: Timestamp = Timestamp::from_millis(0);
 
-/// The keys of a session's accepted records: all pages of the index. An index follows its table within about a second.
+/// The keys of a session's accepted records, oldest first: all pages of the index. An index follows its table within about a second.
 pub async fn of_session(store: &Store, session: &str) -> Result<Vec<String>, StoreError> {
     let mut keys = Vec::new();
     let mut start = None;
@@ -26,6 +26,7 @@ pub async fn of_session(store: &Store, session: &str) -> Result<Vec<String>, Sto
         keys.extend(places.into_iter().map(|place| place.event_id));
         start = next;
         if start.is_none() {
+            keys.reverse();
             return Ok(keys);
         }
     }

@@ -106,8 +106,10 @@ impl Out {
     /// The work of this run, for a person.
     pub fn summary(&self) -> String {
         let mut parts = vec![format!("{} delivered", self.delivered)];
-        if self.failed > 0 {
-            parts.push(format!("{} attempts failed", self.failed));
+        match self.failed {
+            0 => {}
+            1 => parts.push("1 attempt failed".to_owned()),
+            failed => parts.push(format!("{failed} attempts failed")),
         }
         if self.skipped > 0 {
             parts.push(format!("{} skipped", self.skipped));
