@@ -12,17 +12,19 @@ mod seen;
 mod source;
 mod window;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use axum::http::Uri;
 use clap::Args;
 use sonotheia_webhook::signature::Secret;
+use sonotheia_webhook::store::Store;
 use sonotheia_webhook::timestamp::Timestamp;
 
 use self::application::Application;
 use self::cursor::{Cursor, Identity};
 pub use self::error::ListenError;
-use self::listener::Listener;
+pub use self::listener::Listener;
+use self::seen::Seen;
 use self::source::Source;
 use super::reads::Place;
 use super::times;
@@ -30,6 +32,7 @@ use crate::address;
 use crate::args::note;
 use crate::failure::Failure;
 use crate::interrupt;
+use crate::local::running;
 use crate::{client, hosts, secret};
 
 /// Pass each accepted event on to an application, signed, until the application answers 2xx
@@ -78,7 +81,10 @@ impl Listen {
     }
 
     async fn prepare(self) -> Result<Listener, Failure> {
-        self.check_target()?;
+        client::check(&self.forward_to)?;
+        if self.place.table.is_none() {
+            check_target(&self.forward_to, self.place.url())?;
+        }
         let secret = self.secret().await?;
         let source = self.source().await?;
         let identity = Identity::new(self.place.name().await?, &self.forward_to, self.types);
@@ -86,32 +92,15 @@ impl Listen {
             Some(file) => file,
             None => cursor::default_file(&identity)?,
         };
-        let (mut cursor, kept) = Cursor::open(file, identity)?;
-        let is_new = kept.is_none();
-        if !is_new && self.since.is_some() {
+        let (cursor, kept) = Cursor::open(file, identity)?;
+        if kept.is_some() && self.since.is_some() {
             note(&format!(
                 "--since does not count: {} says where to go on.",
                 cursor.name()
             ));
         }
-        let seen = match kept {
-            Some(kept) => kept,
-            None => source.begin(self.since).await?,
-        };
-        cursor.save(&seen)?;
-        note(&format!(
-            "Forwarding events of {} to {}, {}. The cursor is {}.",
-            cursor.source(),
-            self.forward_to,
-            match self.since.filter(|_| is_new) {
-                Some(since) => format!("from {since} on"),
-                None if is_new => "from now on".to_owned(),
-                None => format!("from {} on", seen.newest()),
-            },
-            cursor.name(),
-        ));
         let application = Application::new(self.forward_to, secret)?;
-        Ok(Listener::new(source, application, cursor, seen, self.interval))
+        start(source, application, cursor, kept, self.since, self.interval).await
     }
 
     async fn source(&self) -> Result<Source, Failure> {
@@ -124,23 +113,94 @@ impl Listen {
         })
     }
 
+    /// The secret that was given, or else the secret of the `serve` that the events come from.
     async fn secret(&self) -> Result<Secret, Failure> {
-        match self.secret.text(self.place.account.region.as_deref()).await? {
-            Some(text) => Ok(Secret::new(text)?),
-            None => Err(ListenError::NoSecret.into()),
+        if let Some(text) = self.secret.text(self.place.account.region.as_deref()).await? {
+            return Ok(Secret::new(text)?);
         }
+        let of_serve = match &self.place.table {
+            None => running::secret_at(self.place.url()),
+            Some(_) => None,
+        };
+        Ok(of_serve.ok_or(ListenError::NoSecret)?)
     }
+}
 
-    /// Refuses the receiver itself as the application: each event would come back as a duplicate, and never reach the
-    /// application.
-    fn check_target(&self) -> Result<(), Failure> {
-        client::check(&self.forward_to)?;
-        if self.place.table.is_none() && is_same_server(&self.forward_to, self.place.url()) {
-            let url = self.forward_to.to_string();
-            return Err(ListenError::Loop { url }.into());
-        }
-        Ok(())
+/// The forwarding of `serve --forward-to`: from its own store, signed with its own secret.
+pub struct Forwarding<'a> {
+    /// The application.
+    pub target: Uri,
+    /// The records.
+    pub store: Store,
+    pub table: String,
+    pub secret: Secret,
+    /// The file of the records. The cursor is beside it; records in memory have their cursor in memory.
+    pub data: Option<&'a Path>,
+}
+
+impl Forwarding<'_> {
+    /// A listener that begins where an earlier `serve` with these records ended, or else with the events that come.
+    ///
+    /// # Errors
+    /// The cursor cannot be used, or another `serve` uses it.
+    pub async fn listener(self) -> Result<Listener, Failure> {
+        let place = match self.data {
+            Some(file) => format!("the file {}", file.display()),
+            None => "this `serve`".to_owned(),
+        };
+        let identity = Identity::new(place, &self.target, Vec::new());
+        let (cursor, kept) = match self.data {
+            Some(file) => Cursor::open(cursor::beside_data(file, &identity), identity)?,
+            None => (Cursor::in_memory(identity), None),
+        };
+        let source = Source::Table {
+            store: self.store,
+            table: self.table,
+        };
+        let application = Application::new(self.target, self.secret)?;
+        start(source, application, cursor, kept, None, 1).await
     }
+}
+
+/// Makes a listener that begins at `kept`, else at `since`, else now, and tells the user.
+async fn start(
+    source: Source,
+    application: Application,
+    mut cursor: Cursor,
+    kept: Option<Seen>,
+    since: Option<Timestamp>,
+    interval: u16,
+) -> Result<Listener, Failure> {
+    let begin = match (&kept, since) {
+        (Some(kept), _) => format!("from {} on", kept.newest()),
+        (None, Some(since)) => format!("from {since} on"),
+        (None, None) => "from now on".to_owned(),
+    };
+    let seen = match kept {
+        Some(kept) => kept,
+        None => source.begin(since).await?,
+    };
+    cursor.save(&seen)?;
+    note(&format!(
+        "Forwarding events of {} to {}, {begin}. The cursor is {}.",
+        cursor.source(),
+        application.target(),
+        cursor.name(),
+    ));
+    Ok(Listener::new(source, application, cursor, seen, interval))
+}
+
+/// Refuses the receiver itself as the application: each event would come back as a duplicate, and never reach the
+/// application.
+///
+/// # Errors
+/// [`ListenError::Loop`].
+pub fn check_target(target: &Uri, receiver: &Uri) -> Result<(), ListenError> {
+    if is_same_server(target, receiver) {
+        let url = target.to_string();
+        return Err(ListenError::Loop { url });
+    }
+    Ok(())
 }
 
 /// Returns true if two addresses have the same host and port. The names of this machine count as one host.

@@ -221,8 +221,8 @@ fn a_listener_over_an_address_passes_the_original_bytes_on() {
     );
     application.wait_for(4);
     assert_eq!(listener.terminate(), Some(0));
-    let rest = listener.output_to("Stopped");
-    assert!(rest.contains("Stopped: 1 delivered, 1 skipped"), "{rest}");
+    let rest = listener.output_to("Forwarded");
+    assert!(rest.contains("Forwarded: 1 delivered, 1 skipped"), "{rest}");
     assert_eq!(application.taken().last().unwrap(), "third");
 }
 
@@ -292,4 +292,68 @@ fn a_receiver_that_has_the_event_already_is_named() {
     let stderr = BufReader::new(process.0.stderr.take().unwrap()).lines();
     let mut notes = stderr.map(Result::unwrap);
     assert!(notes.any(|line| line.contains("has this event already")));
+}
+
+#[test]
+fn serve_forwards_its_own_events_and_goes_on_after_a_restart() {
+    let application = Application::start(|n| if n == 1 { 503 } else { 200 });
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("events.db");
+    let arguments = [
+        "--data",
+        data.to_str().unwrap(),
+        "--forward-to",
+        &application.mock.url,
+    ];
+    let mut server = serve(&arguments, Some(SECRET));
+    for id in ["a", "b"] {
+        server.deliver(&event(id));
+    }
+    server.deliver("not an event");
+    application.wait_for(2);
+    assert_eq!(server.process.terminate(), Some(0));
+    check(
+        &application.mock.seen()[0],
+        application.mock.seen()[0].body_text(),
+    );
+
+    // No delivery comes while `serve` is away; the next run goes on behind the last event.
+    let mut server = serve(&arguments, Some(SECRET));
+    server.deliver(&event("c"));
+    application.wait_for(3);
+    assert_eq!(server.process.terminate(), Some(0));
+    assert_eq!(application.taken(), ["a", "b", "c"]);
+    assert_eq!(application.successes.load(Ordering::SeqCst), 3, "none came twice");
+}
+
+#[test]
+fn serve_does_not_forward_to_itself() {
+    let probe = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = probe.local_addr().unwrap().port().to_string();
+    drop(probe);
+    let target = format!("localhost:{port}/webhook");
+    let output = run(&["serve", "--port", &port, "--forward-to", &target], "");
+    failed(&output, "is the receiver itself");
+}
+
+#[test]
+fn a_serve_of_this_user_needs_no_secret() {
+    let application = Application::start(|_| 200);
+    let folder = tempfile::tempdir().unwrap();
+    let cursor = folder.path().join("cursor");
+    let server = serve(&[], Some(SECRET));
+    server.deliver(&event("a"));
+    let cursor = cursor.to_str().unwrap();
+    let fixed = [
+        "listen",
+        "--forward-to",
+        &application.mock.url,
+        "--cursor",
+        cursor,
+    ];
+    let mut listener = listen(&[&fixed[..], &["--since", "1h", "--url", &server.url]].concat());
+    application.wait_for(1);
+    let seen = application.mock.seen();
+    check(&seen[0], seen[0].body_text());
+    assert_eq!(listener.terminate(), Some(0));
 }

@@ -16,6 +16,7 @@ use sonotheia_webhook::timestamp::{Parsed, Timestamp};
 use super::error::ListenError;
 use super::seen::Seen;
 use crate::args::json;
+use crate::local::private;
 use crate::show::clean;
 
 /// The form of the contents.
@@ -44,6 +45,13 @@ impl Identity {
             target,
             types,
         }
+    }
+
+    /// A short name for a file.
+    fn digest(&self) -> String {
+        let mut digest = hex::encode(Sha256::digest(json(self)));
+        digest.truncate(16);
+        digest
     }
 
     fn describe(&self) -> String {
@@ -98,8 +106,12 @@ pub fn default_file(identity: &Identity) -> Result<PathBuf, ListenError> {
         .or_else(|| Some(std::env::home_dir()?.join(".local").join("state")))
         .filter(|path| path.is_absolute());
     let folder = state.ok_or(ListenError::NoFolder)?.join("sonotheia");
-    let digest = hex::encode(Sha256::digest(json(identity)));
-    Ok(folder.join(format!("listen-{}.json", &digest[..16])))
+    Ok(folder.join(format!("listen-{}.json", identity.digest())))
+}
+
+/// The file beside the records of a `serve`.
+pub fn beside_data(data: &Path, identity: &Identity) -> PathBuf {
+    private::beside(data, &format!(".forward-{}.json", identity.digest()))
 }
 
 impl Cursor {
@@ -113,14 +125,15 @@ impl Cursor {
             move |source| ListenError::Io { file, doing, source }
         };
         if let Some(folder) = file.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-            fs::create_dir_all(folder).map_err(failed("make the folder of"))?;
+            private::create_folder(folder).map_err(failed("make the folder of"))?;
         }
         // The lock is on a file of its own, since each save replaces the cursor's file.
-        let lock = options()
+        // An address may hold a token, and ids are not for everyone: the files are for their owner only.
+        let lock = private::options()
             .write(true)
             .create(true)
             .truncate(false)
-            .open(beside(&file, ".lock"));
+            .open(private::beside(&file, ".lock"));
         let lock = lock.map_err(failed("lock"))?;
         match lock.try_lock() {
             Ok(()) => {}
@@ -140,6 +153,17 @@ impl Cursor {
             is_saved: false,
         };
         Ok((cursor, seen))
+    }
+
+    /// A cursor that ends with the process, for records that do, too.
+    pub fn in_memory(identity: Identity) -> Self {
+        Self {
+            file: None,
+            _lock: None,
+            identity,
+            saved: Instant::now(),
+            is_saved: false,
+        }
     }
 
     /// The file's name, for a person.
@@ -245,8 +269,12 @@ fn read(file: &Path, bytes: &[u8], identity: &Identity) -> Result<Seen, ListenEr
 
 /// Puts the text in the place of the file.
 fn replace(file: &Path, text: &str) -> io::Result<()> {
-    let new = beside(file, ".new");
-    let mut open = options().write(true).create(true).truncate(true).open(&new)?;
+    let new = private::beside(file, ".new");
+    let mut open = private::options()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .open(&new)?;
     open.write_all(text.as_bytes())?;
     open.sync_all()?;
     fs::rename(&new, file)?;
@@ -264,18 +292,4 @@ fn sync_folder(file: &Path) -> io::Result<()> {
 #[cfg(not(unix))]
 fn sync_folder(_: &Path) -> io::Result<()> {
     Ok(())
-}
-
-/// Options that create a file for its owner only: an address may hold a token, and ids are not for everyone.
-fn options() -> fs::OpenOptions {
-    let mut options = File::options();
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options
-}
-
-fn beside(file: &Path, ending: &str) -> PathBuf {
-    let mut name = file.as_os_str().to_owned();
-    name.push(ending);
-    name.into()
 }

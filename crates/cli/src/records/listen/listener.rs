@@ -1,6 +1,7 @@
 //! The work of `listen`: look for new events, deliver them in order, remember them.
 
 use std::convert::Infallible;
+use std::pin::pin;
 use std::time::Duration;
 
 use axum::body::Bytes;
@@ -184,13 +185,26 @@ impl Listener {
         Ok(())
     }
 
+    /// Delivers beside a server, until the server ends. If the listener fails, the server goes on.
+    pub async fn beside(mut self, serving: impl Future<Output = ()>) -> Result<(), Failure> {
+        let mut serving = pin!(serving);
+        tokio::select! {
+            () = &mut serving => {}
+            failure = self.run() => {
+                note(&format!("no event is forwarded any more: {failure}"));
+                serving.await;
+            }
+        }
+        self.finish()
+    }
+
     /// Saves the cursor, and sums up.
     pub fn finish(mut self) -> Result<(), Failure> {
         self.delivery.out.caught_up();
         self.delivery.save()?;
         let (out, cursor) = (&self.delivery.out, &self.delivery.cursor);
         print(&format!(
-            "Stopped: {}. The same command goes on from here; its cursor is {}.\n",
+            "Forwarded: {}. The same command goes on from here; its cursor is {}.\n",
             out.summary(),
             cursor.name()
         ))
