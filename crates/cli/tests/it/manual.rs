@@ -4,7 +4,7 @@ use std::process::Command;
 
 use super::{run, succeeded, text};
 
-const COMMANDS: [&str; 17] = [
+const COMMANDS: [&str; 20] = [
     "serve",
     "health",
     "send",
@@ -17,8 +17,10 @@ const COMMANDS: [&str; 17] = [
     "event",
     "tail",
     "inspect",
+    "listen",
     "redrive",
     "reconcile",
+    "erase",
     "register",
     "doctor",
     "completions",
