@@ -1,9 +1,10 @@
-//! The table: one conditional write, and the reads (contract, sections 3 and 4).
+//! The table: one conditional write, the reads, and the erasure (contract, sections 3 and 4).
 //!
 //! [`Store::put`] is the whole of the receiver's idempotency. DynamoDB writes the item if no item has its key. Otherwise
 //! DynamoDB returns the item that is there, and a look at it tells a redelivery from a conflict. No read goes before the
 //! write and no second write follows it, so an event is never claimed without being stored.
 
+mod erase;
 mod reads;
 mod record;
 pub mod schema;
@@ -15,6 +16,7 @@ use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure};
 
+pub use erase::Erasure;
 pub use reads::{Filter, Page, Position, Records};
 use record::Item;
 pub use record::{DeliveryToken, NewRecord, Outcome, Record};

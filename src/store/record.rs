@@ -167,7 +167,7 @@ pub struct Record {
     pub erased_at: Option<String>,
     /// The hash of type and data. `None` for a rejected record, and if the record was read from an index.
     pub content_hash: Option<[u8; 32]>,
-    /// The body, verbatim. `None` if the record was read from an index, which has no bodies.
+    /// The body, verbatim. `None` if the record was erased, or was read from an index, which has no bodies.
     pub body: Option<Vec<u8>>,
 }
 
@@ -181,6 +181,7 @@ impl TryFrom<Item> for Record {
             _ => None,
         };
         let required = |value: Option<_>, attribute| value.ok_or(StoreError::Foreign { attribute });
+        let erased_at = optional(ERASED_AT);
         let problems = optional(PROBLEMS)
             .map(|json| serde_json::from_str(&json))
             .transpose();
@@ -195,7 +196,6 @@ impl TryFrom<Item> for Record {
             occurred_at: optional(OCCURRED_AT),
             received_at: required(optional(RECEIVED_AT), RECEIVED_AT)?,
             alert: optional(ALERT),
-            erased_at: optional(ERASED_AT),
             problems: problems
                 .map_err(|_| StoreError::Foreign { attribute: PROBLEMS })?
                 .unwrap_or_default(),
@@ -212,10 +212,13 @@ impl TryFrom<Item> for Record {
                 _ => None,
             },
             body: match item.remove(BODY) {
+                // An erased record has an empty body for the published event.
+                _ if erased_at.is_some() => None,
                 Some(AttributeValue::S(text)) => Some(text.into_bytes()),
                 Some(AttributeValue::B(bytes)) => Some(bytes.into_inner()),
                 _ => None,
             },
+            erased_at,
         })
     }
 }

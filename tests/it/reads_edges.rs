@@ -230,33 +230,3 @@ async fn keys_that_dynamodb_leaves_unprocessed_are_asked_for_again() {
     assert_eq!(ids(&answer), ["event-1"]);
     assert!(!LEFT.load(Ordering::SeqCst), "the fault happened");
 }
-
-#[tokio::test]
-async fn an_erased_record_has_no_payload_and_a_redelivery_is_a_duplicate() {
-    let receiver = Receiver::start().await;
-    let event = deepfake("event-1", "session-1", 0.9).to_string();
-    receiver.deliver(&event).await.received(false);
-    receiver
-        .direct
-        .update_item()
-        .table_name(TABLE)
-        .key(
-            "event_id",
-            aws_sdk_dynamodb::types::AttributeValue::S("event-1".into()),
-        )
-        .update_expression("SET erased_at = :now REMOVE body, problems, session_id, #session, alert")
-        .expression_attribute_names("#session", "session")
-        .expression_attribute_values(":now", aws_sdk_dynamodb::types::AttributeValue::S(at(0)))
-        .send()
-        .await
-        .unwrap();
-    let record = receiver.get("/events/event-1?include=body").await.body;
-    assert!(record["erased_at"].is_string(), "{record}");
-    for member in ["data", "metadata", "body", "session_id", "alert", "problems"] {
-        assert!(record.get(member).is_none(), "{member}: {record}");
-    }
-    assert_eq!(record["type"], "deepfake.completed");
-    assert!(receiver.get("/results").await.body["results"][0]["erased_at"].is_string());
-    receiver.get("/results/session-1").await.expect(404, "not_found");
-    receiver.deliver(&event).await.received(true);
-}

@@ -92,6 +92,19 @@ impl FromStr for Address {
 /// # Errors
 /// The fault that makes the address unusable.
 pub fn base(text: &str) -> Result<Uri, AddressError> {
+    let uri = application(text)?;
+    if uri.query().is_some() {
+        return Err(AddressError::Query);
+    }
+    let path = uri.path().trim_end_matches('/').to_owned();
+    with_path(uri, &path)
+}
+
+/// Reads the address of an application, whose path and query stay as they are.
+///
+/// # Errors
+/// The fault that makes the address unusable.
+pub fn application(text: &str) -> Result<Uri, AddressError> {
     if text.chars().any(|c| c.is_whitespace() || c.is_control()) {
         return Err(AddressError::Blank);
     }
@@ -118,11 +131,7 @@ pub fn base(text: &str) -> Result<Uri, AddressError> {
     if !port.is_empty() && !port.strip_prefix(':').is_some_and(is_port) {
         return Err(AddressError::Port(port.trim_start_matches(':').to_owned()));
     }
-    if uri.query().is_some() {
-        return Err(AddressError::Query);
-    }
-    let path = uri.path().trim_end_matches('/').to_owned();
-    with_path(uri, &path)
+    Ok(uri)
 }
 
 fn is_http(scheme: &str) -> bool {
@@ -261,6 +270,16 @@ mod tests {
         ] {
             assert_eq!(base(text).map(|uri| uri.to_string()).as_deref(), Ok(expected));
         }
+        for (text, expected) in [
+            ("localhost:3000", "http://localhost:3000/"),
+            ("https://host/hooks/?key=1", "https://host/hooks/?key=1"),
+        ] {
+            assert_eq!(
+                application(text).map(|uri| uri.to_string()).as_deref(),
+                Ok(expected)
+            );
+        }
+        assert_eq!(application("host/#a"), Err(AddressError::Fragment));
         assert_eq!(
             join(
                 &base("http://[::1]:1/live/").expect("an address"),

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 use crate::local::KeptSecretError;
+use crate::records::listen::ListenError;
 use crate::remote::RemoteError;
 use emulators::BoxError;
 use sonotheia_webhook::config::Faults;
@@ -110,6 +111,9 @@ pub enum Failure {
     /// A deployment, AWS or Sonotheia's API.
     #[error(transparent)]
     Remote(#[from] RemoteError),
+    /// `listen` cannot go on.
+    #[error(transparent)]
+    Listener(#[from] ListenError),
     /// What was given as a signature is none.
     #[error(transparent)]
     Malformed(#[from] MalformedSignature),

@@ -11,6 +11,7 @@ mod args;
 mod client;
 mod failure;
 mod hosts;
+mod index;
 mod inspector;
 mod interrupt;
 mod local;
@@ -31,8 +32,8 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use local::{backends, demo, health, mock_api, serve};
-use operate::{doctor, reconcile, redrive, register};
-use records::{event, inspect, results, tail};
+use operate::{doctor, erase, reconcile, redrive, register};
+use records::{event, inspect, listen, results, tail};
 use sender::{send, sign};
 
 #[derive(Parser)]
@@ -54,8 +55,10 @@ enum Command {
     Event(event::ShowEvent),
     Tail(tail::Tail),
     Inspect(inspect::Inspect),
+    Listen(listen::Listen),
     Redrive(redrive::Redrive),
     Reconcile(reconcile::Reconcile),
+    Erase(erase::Erase),
     Register(register::Register),
     Doctor(doctor::Doctor),
     Completions(manual::Completions),
@@ -76,8 +79,10 @@ fn main() -> ExitCode {
         Command::Event(event) => event.run(),
         Command::Tail(tail) => tail.run(),
         Command::Inspect(inspect) => inspect.run(),
+        Command::Listen(listen) => listen.run(),
         Command::Redrive(redrive) => redrive.run(),
         Command::Reconcile(reconcile) => reconcile.run(),
+        Command::Erase(erase) => erase.run(),
         Command::Register(register) => register.run(),
         Command::Doctor(doctor) => doctor.run(),
         Command::Completions(completions) => completions.run(),

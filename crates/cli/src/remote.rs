@@ -129,6 +129,25 @@ pub enum RemoteError {
         #[source]
         source: Box<Failure>,
     },
+    /// A record could not be read or erased.
+    #[error("stopped after {done} of {total} records{}; run the command again", if *.applied { ": those that the report names are erased" } else { "" })]
+    Erase {
+        done: usize,
+        total: usize,
+        applied: bool,
+        #[source]
+        source: BoxError,
+    },
+    /// Some records ask for a retention of their own.
+    #[error(
+        "{} not erased, because of a retention that the event asks for; the report says until when, and --despite-retention \
+         erases nevertheless",
+        if *kept == 1 { "1 record was".to_owned() } else { format!("{kept} records were") }
+    )]
+    Kept { kept: usize },
+    /// Nothing has this id, so there is nothing to erase.
+    #[error("the table has no record of event {event_id}; compare the id with `results`")]
+    NoRecord { event_id: String },
     /// The table failed in the middle of the work.
     #[error("the table does not answer; run the command again")]
     Store(#[from] StoreError),

@@ -47,6 +47,19 @@ impl Account {
         self.dynamodb.is_some()
     }
 
+    /// The region, or the address of the embedded DynamoDB, as words behind a table's name.
+    ///
+    /// # Errors
+    /// As [`sdk`](Self::sdk).
+    pub async fn name(&self) -> Result<String, Failure> {
+        if let Some(endpoint) = &self.dynamodb {
+            return Ok(format!("at {endpoint}"));
+        }
+        let sdk = self.sdk().await?;
+        let region = sdk.region().map(ToString::to_string).unwrap_or_default();
+        Ok(format!("in {region}"))
+    }
+
     /// The SDK's settings: the usual credentials, or the credentials that an embedded DynamoDB accepts.
     pub async fn sdk(&self) -> Result<SdkConfig, Failure> {
         let Some(endpoint) = &self.dynamodb else {

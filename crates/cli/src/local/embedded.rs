@@ -20,6 +20,8 @@ use super::serve::{Listening, Serve};
 use crate::args::{print, random_hex};
 use crate::failure::Failure;
 use crate::inspector::{self, Inspector};
+use crate::records::listen::{self, Forwarding};
+use crate::{address, client};
 
 /// The secret, and where it comes from.
 struct Key {
@@ -37,6 +39,7 @@ pub async fn run(serve: &Serve) -> Result<(), Failure> {
     let listening = serve
         .listen(Format::of_terminal(), emulators::ERRORS_ONLY)
         .await?;
+    check_target(serve, &listening)?;
     let inner = back_ends::listen("127.0.0.1", serve.dynamodb_port, "--dynamodb-port").await?;
     let data = serve.data.as_deref().map(|file| take(file, &config.events_table));
     let data = data.transpose()?;
@@ -56,6 +59,13 @@ pub async fn run(serve: &Serve) -> Result<(), Failure> {
         .map_err(Failure::BackEnd)?;
     let store = Store::new(client, &table);
     let telemetry = listening.telemetry.clone();
+    let forwarding = serve.forward_to.as_ref().map(|target| Forwarding {
+        target: target.clone(),
+        store: store.clone(),
+        table: table.clone(),
+        secret: secret.clone(),
+        data: file,
+    });
     let app = App::new(config, Secrets::Fixed(secret), store, telemetry);
 
     let running = Running::announce(listening.address, &key.text);
@@ -70,6 +80,10 @@ pub async fn run(serve: &Serve) -> Result<(), Failure> {
         running.is_ok(),
     ))?;
 
+    let listener = match forwarding {
+        Some(forwarding) => Some(forwarding.listener().await?),
+        None => None,
+    };
     let inspector = Inspector::new(&key.text, previous_secret(serve).as_deref(), false)?;
     let router = listening.observed(router(app));
     let router = inspector::around(router, inspector, listening.stop.clone());
@@ -78,12 +92,25 @@ pub async fn run(serve: &Serve) -> Result<(), Failure> {
         any_host: false,
     };
     let kept = file.map(|file| kept(&key, file));
-    listening
-        .serve(guard.around(router), &kept.unwrap_or_default())
-        .await;
+    let kept = kept.unwrap_or_default();
+    let serving = listening.serve(guard.around(router), &kept);
+    match listener {
+        Some(listener) => listener.beside(serving).await?,
+        None => serving.await,
+    }
     front.stop();
     dynamodb.stop().await;
     Ok(())
+}
+
+/// Checks the application's address, before anything is written.
+fn check_target(serve: &Serve, listening: &Listening) -> Result<(), Failure> {
+    let Some(target) = &serve.forward_to else {
+        return Ok(());
+    };
+    client::check(target)?;
+    let own = address::base(&listening.local().to_string());
+    Ok(own.map_or(Ok(()), |own| listen::check_target(target, &own))?)
 }
 
 fn take(file: &Path, table: &str) -> Result<DataFile, Failure> {

@@ -13,7 +13,7 @@ mod kept_secret;
 mod log;
 pub mod mock_api;
 mod on_table;
-mod private;
+pub mod private;
 pub mod running;
 pub mod serve;
 mod server;

@@ -97,7 +97,7 @@ fn folders() -> Vec<PathBuf> {
 }
 
 /// The secret of the `serve` that answers at `url`, if it runs on this machine under this user.
-fn secret_at(url: &Uri) -> Option<Secret> {
+pub fn secret_at(url: &Uri) -> Option<Secret> {
     let port = url.port_u16().unwrap_or(80);
     let folders = folders();
     let addresses = addresses(url.host()?);

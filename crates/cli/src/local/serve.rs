@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::http::Uri;
 use clap::Args;
 use clap::builder::{NonEmptyStringValueParser, OsStringValueParser, TypedValueParser};
 use sonotheia_webhook::telemetry;
@@ -15,6 +16,7 @@ use super::deliveries::{self, Tally};
 use super::guard::Route;
 use super::log::Format;
 use super::{data, embedded, on_table, server};
+use crate::address;
 use crate::args::print;
 use crate::failure::Failure;
 use crate::interrupt::{self, Stop};
@@ -37,6 +39,9 @@ pub struct Serve {
     /// A previous secret; the inspector recognises deliveries signed with it [env: SONOTHEIA_WEBHOOK_PREVIOUS_SECRET]
     #[arg(long, value_name = "TEXT")]
     pub previous_secret: Option<String>,
+    /// Pass each accepted event on to this application, signed, as `listen` does
+    #[arg(long, value_name = "URL", value_parser = address::application, conflicts_with = "table")]
+    pub forward_to: Option<Uri>,
     /// Form of the log on standard error; without it, `human` on a terminal, else `json`
     #[arg(long, value_enum)]
     log: Option<Format>,
@@ -50,12 +55,20 @@ pub struct Serve {
 
 impl Serve {
     /// Serves until Ctrl-C or SIGTERM.
-    #[tokio::main]
-    pub async fn run(self) -> Result<(), Failure> {
-        match &self.table {
-            Some(table) => on_table::run(&self, table).await,
-            None => embedded::run(&self).await,
-        }
+    pub fn run(self) -> Result<(), Failure> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build()
+            .map_err(Failure::Serve)?;
+        let done = runtime.block_on(async {
+            match &self.table {
+                Some(table) => on_table::run(&self, table).await,
+                None => embedded::run(&self).await,
+            }
+        });
+        // The end does not wait for the answer of an application.
+        runtime.shutdown_background();
+        done
     }
 
     /// Listens on the port, and installs the log.

@@ -2,6 +2,7 @@
 
 mod api_list;
 pub mod doctor;
+pub mod erase;
 pub mod reconcile;
 pub mod redrive;
 pub mod register;

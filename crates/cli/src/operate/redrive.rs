@@ -6,17 +6,17 @@
 use clap::Args;
 use emulators::BoxError;
 use futures_util::future::select;
-use futures_util::{StreamExt, TryStreamExt, stream};
+use futures_util::{StreamExt, stream};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use sonotheia_webhook::ingest::{self, Ingested, Rules};
-use sonotheia_webhook::store::schema::SHARDS;
-use sonotheia_webhook::store::{DeliveryToken, Filter, Outcome, Record, Store, StoreError};
+use sonotheia_webhook::store::{DeliveryToken, Filter, Outcome, Record, Store};
 use sonotheia_webhook::timestamp::Timestamp;
 
 use super::retention::Deployed;
 use crate::args::{json, print};
 use crate::failure::Failure;
+use crate::index;
 use crate::interrupt::{self, Stop};
 use crate::records::times;
 use crate::remote::RemoteError;
@@ -150,7 +150,7 @@ impl Redrive {
             to: self.to,
             ..Filter::default()
         };
-        let rejected = rejected(&store, &filter, Timestamp::now()).await;
+        let rejected = index::all(&store, &filter, Timestamp::now()).await;
         let rejected = rejected.map_err(|source| Failure::table(&self.table, source))?;
         Ok((store, rejected))
     }
@@ -296,28 +296,4 @@ impl Redrive {
         };
         json(&report) + "\n"
     }
-}
-
-/// All rejected records, oldest first, without their bodies: the pages of each shard to their end.
-async fn rejected(store: &Store, filter: &Filter, now: Timestamp) -> Result<Vec<Record>, StoreError> {
-    let (_, until) = filter.bounds();
-    let shards = (0..SHARDS).map(|shard| {
-        let until = &until;
-        async move {
-            let mut records = Vec::new();
-            let mut start = None;
-            loop {
-                let page = store.by_time(shard, filter, until, 100, start, now).await?;
-                records.extend(page.records);
-                start = page.next;
-                if start.is_none() {
-                    return Ok::<_, StoreError>(records);
-                }
-            }
-        }
-    });
-    let shards: Vec<_> = stream::iter(shards).buffered(AT_ONCE).try_collect().await?;
-    let mut records = shards.concat();
-    records.sort_by(|a, b| (&a.received_at, &a.event_id).cmp(&(&b.received_at, &b.event_id)));
-    Ok(records)
 }

@@ -2,6 +2,7 @@
 
 pub mod event;
 pub mod inspect;
+pub mod listen;
 pub mod listing;
 pub mod prefix;
 pub mod reads;

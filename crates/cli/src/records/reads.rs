@@ -38,6 +38,22 @@ pub struct Place {
 }
 
 impl Place {
+    /// The address of the receiver, which counts if there is no table.
+    pub fn url(&self) -> &Uri {
+        self.url.base()
+    }
+
+    /// The place in words that differ for each place: the table with its region, or the receiver's address.
+    ///
+    /// # Errors
+    /// The region is not known.
+    pub async fn name(&self) -> Result<String, Failure> {
+        Ok(match &self.table {
+            Some(table) => format!("table {table} {}", self.account.name().await?),
+            None => format!("the receiver {}", self.url.base()),
+        })
+    }
+
     /// Connects to the table, or prepares requests to the receiver.
     ///
     /// # Errors
