@@ -23,6 +23,7 @@ use sonotheia_webhook::telemetry::Telemetry;
 use crate::args;
 use crate::args::random_hex;
 use crate::failure::Failure;
+use crate::proxies::Proxies;
 use crate::remote::RemoteError;
 use crate::sdk;
 
@@ -52,6 +53,7 @@ impl Account {
         let Some(endpoint) = &self.dynamodb else {
             return Ok(sdk::config(self.region.as_deref()).await?);
         };
+        Proxies::from_env().of(endpoint).map_err(RemoteError::from)?;
         let embedded = emulators::sdk_config(endpoint.to_string().trim_end_matches('/'));
         Ok(embedded
             .into_builder()

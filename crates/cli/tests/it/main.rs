@@ -5,7 +5,9 @@
 )]
 
 mod addresses;
+mod display;
 mod doctor;
+mod doctor_faults;
 mod ends;
 mod environment;
 mod inspector;
@@ -18,6 +20,7 @@ mod lists;
 mod manual;
 mod mock;
 mod mock_api;
+mod names;
 mod proxies;
 mod reads;
 mod reconcile;
@@ -30,6 +33,8 @@ mod serve_log;
 mod serve_secret;
 mod serve_table;
 mod tls;
+mod transcripts;
+mod unanswered;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
@@ -378,7 +383,7 @@ fn send_fails_where_an_answer_is_not_the_expected_one() {
     assert!(text(&output.stdout).contains("401"), "{}", text(&output.stdout));
     // Nobody listens on the discard port.
     let output = run(&["send", "--url", "http://127.0.0.1:9", "--secret", SECRET], "");
-    failed(&output, "cargo sonotheia serve");
+    failed(&output, "sonotheia serve");
 }
 
 #[test]
