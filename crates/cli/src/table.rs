@@ -70,7 +70,8 @@ impl Account {
                     .operation_timeout(OPERATION)
                     .build(),
             )
-            .retry_config(RetryConfig::standard().with_max_attempts(8))
+            // The waits between five attempts are at most 15 s, so that the last error of AWS comes before the time limit.
+            .retry_config(RetryConfig::standard().with_max_attempts(5))
             .build();
         Client::from_conf(config)
     }

@@ -5,7 +5,6 @@
 
 use std::io::ErrorKind;
 
-use ureq::Error;
 use ureq::config::Config;
 use ureq::http::Uri;
 use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
@@ -13,6 +12,9 @@ use ureq::unversioned::transport::{
     Buffers, ConnectProxyConnector, ConnectionDetails, Connector, NextTimeout, RustlsConnector, TcpConnector,
     Transport,
 };
+use ureq::{Error, Timeout};
+
+use crate::hosts;
 
 /// The connector of ureq with [`Early`] between TCP and TLS.
 pub fn connector() -> impl Connector {
@@ -63,7 +65,11 @@ impl<In: Transport> Transport for EarlyTransport<In> {
 
     // If there is no answer either, this fails.
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
-        self.inner.await_input(timeout)
+        self.inner.await_input(timeout).map_err(|error| match error {
+            // The server accepted the connection, and is silent in the handshake of TLS or of a tunnel.
+            Error::Timeout(Timeout::Connect) => Error::Timeout(Timeout::RecvResponse),
+            other => other,
+        })
     }
 
     fn is_open(&mut self) -> bool {
@@ -82,7 +88,8 @@ fn is_closed(kind: ErrorKind) -> bool {
     )
 }
 
-/// The system's resolver. Its errors have a type of their own; ureq passes them on as any other error of input and output.
+/// The system's resolver. Names of this machine, such as `localhost.` and `app.localhost`, never go to it (RFC 6761,
+/// section 6.3). Its errors get a type of their own; ureq passes them on as any other error of input and output.
 #[derive(Debug, Default)]
 pub struct Names(DefaultResolver);
 
@@ -93,9 +100,22 @@ impl Resolver for Names {
         config: &Config,
         timeout: NextTimeout,
     ) -> Result<ResolvedSocketAddrs, Error> {
-        self.0.resolve(uri, config, timeout).map_err(|error| match error {
+        let local = local(uri);
+        let resolved = self.0.resolve(local.as_ref().unwrap_or(uri), config, timeout);
+        resolved.map_err(|error| match error {
             Error::Io(_) => Error::HostNotFound,
             other => other,
         })
     }
+}
+
+/// The same address with `localhost` in place of another name of this machine.
+fn local(uri: &Uri) -> Option<Uri> {
+    let host = uri.host()?;
+    if !hosts::is_loopback(host) || hosts::address(host).is_some() {
+        return None;
+    }
+    let port = uri.port().map(|port| format!(":{port}")).unwrap_or_default();
+    let parts = Uri::builder().scheme(uri.scheme_str()?).path_and_query("/");
+    parts.authority(format!("localhost{port}")).build().ok()
 }

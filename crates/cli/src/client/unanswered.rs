@@ -82,7 +82,7 @@ impl Unanswered {
                 format!("the connection to {first} was refused, so no program listens there")
             }
             Reason::Unreachable => format!("there is no way through the network to {first}"),
-            Reason::ConnectTimeout => format!("{first} accepted no connection in time"),
+            Reason::ConnectTimeout => format!("there was no connection to {first} in time"),
             Reason::Tunnel(answer) => format!("{first} did not connect to {target} ({answer})"),
             Reason::NotTls => format!("{target} does not speak TLS"),
             Reason::Untrusted => {
@@ -119,7 +119,10 @@ impl Unanswered {
             Reason::Closed if self.is_https => {
                 "see the log of the program there; if it has no TLS, write http:// in place of https://"
             }
-            Reason::Closed | Reason::AnswerTimeout => "see the log of the program there, and try again",
+            Reason::Closed => {
+                "see the log of the program there; if it has TLS, write https:// in place of http://"
+            }
+            Reason::AnswerTimeout => "see the log of the program there, and try again",
             Reason::TooLarge(_) => "see what program listens there",
             Reason::Other(_) => "check the address and the network",
         };

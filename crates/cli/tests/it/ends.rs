@@ -185,14 +185,14 @@ fn every_command_ends_quietly_when_its_reader_has_read_enough() {
     let table = server.table().join(" ");
     let url = &server.url;
     for command in [
-        format!("send --secret {SECRET} --url {url}"),
-        format!("send --count 50 --secret {SECRET} --url {url}"),
+        format!("send --secret '{SECRET}' --url {url}"),
+        format!("send --count 50 --secret '{SECRET}' --url {url}"),
         format!("results --all --url {url}"),
         format!("results --all --json {table}"),
         format!("tail -n 100 --url {url}"),
         format!("tail --follow --interval 600 {table}"),
         format!("event evt_ --url {url} --body"),
-        format!("doctor --secret {SECRET} --url {url}"),
+        format!("doctor --secret '{SECRET}' --url {url}"),
         format!("redrive {table}"),
         "register https://receiver.example/webhook --secret s".to_owned(),
         "sign --secret s /dev/null".to_owned(),

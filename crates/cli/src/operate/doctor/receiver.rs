@@ -49,7 +49,7 @@ impl Receiver {
         let id = format!("evt_doctor_{}", random_hex::<8>()?);
         let event = sample_events::event("system.health_check", Envelope::Schema, &id, "", Timestamp::now());
         let body = event.map(|event| event.to_string()).unwrap_or_default();
-        // Nobody else has this key.
+        // A random key, so that the signature is a forgery.
         let forger = Secret::new(random_hex::<32>()?)?;
 
         // The forged event comes first, because it changes nothing. Its answer has the receiver's clock, too.
