@@ -4,7 +4,7 @@ use std::process::Command;
 
 use super::{run, succeeded, text};
 
-const COMMANDS: [&str; 17] = [
+const COMMANDS: &[&str] = &[
     "serve",
     "health",
     "send",
