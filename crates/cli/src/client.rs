@@ -1,11 +1,15 @@
-//! HTTP as the commands speak it: no redirects, bounded answers, no proxy on the way to this machine.
+//! HTTP for the commands: no redirects, bounded answers, no proxy on the way to this machine, and a reason for each request
+//! that got no answer.
+
+mod early;
+mod unanswered;
 
 use std::time::Duration;
 
 use axum::http::Uri;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use ureq::Agent;
-use ureq::config::ConfigBuilder;
+use ureq::config::{Config, ConfigBuilder};
 use ureq::typestate::AgentScope;
 
 use crate::failure::Failure;
@@ -14,8 +18,14 @@ use crate::proxies::Proxies;
 use crate::remote::RemoteError;
 use crate::trust;
 
+pub use self::unanswered::Unanswered;
+
 /// How long a request may take in all.
 pub const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a connection may take. It is shorter than the whole, so that a command can tell a silent network from a silent
+/// program.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The settings of a client for `target`. A variable that cannot be used does not count; [`check`] reports it.
 pub fn config(target: &Uri) -> ConfigBuilder<AgentScope> {
@@ -26,17 +36,24 @@ pub fn config(target: &Uri) -> ConfigBuilder<AgentScope> {
     }
     config
         .timeout_global(Some(TIMEOUT))
+        .timeout_resolve(Some(CONNECT_TIMEOUT))
+        .timeout_connect(Some(CONNECT_TIMEOUT))
         .max_redirects(0)
         .http_status_as_error(false)
-        .proxy(Proxies::from_env().unwrap_or_default().ureq(target))
+        .proxy(Proxies::from_env().ureq(target))
 }
 
-/// Checks the variables that [`config`] uses.
+/// A client that reads an answer even if the server does not read the whole request.
+pub fn agent(config: Config) -> Agent {
+    Agent::with_parts(config, early::connector(), early::Names::default())
+}
+
+/// Checks the variables that [`config`] uses for `target`. Other variables of proxies do not matter.
 ///
 /// # Errors
 /// [`RemoteError::Proxy`] and [`RemoteError::Variables`].
 pub fn check(target: &Uri) -> Result<(), RemoteError> {
-    Proxies::from_env()?;
+    Proxies::from_env().of(target)?;
     if target.scheme_str() == Some("https") {
         trust::file()?;
     }
@@ -59,7 +76,7 @@ impl Answer {
     /// Reads an answer of at most `limit` bytes.
     ///
     /// # Errors
-    /// [`Failure::Http`]: a whole answer, or none.
+    /// [`Failure::Http`] without a whole answer.
     pub fn read(
         url: &Uri,
         sent: Result<axum::http::Response<ureq::Body>, ureq::Error>,
@@ -76,10 +93,17 @@ impl Answer {
                 body: response.body_mut().with_config().limit(limit).read_to_vec()?,
             })
         });
-        read.map_err(|source| Failure::Http {
+        read.map_err(|error| Failure::unanswered(url, &error))
+    }
+}
+
+impl Failure {
+    /// The failure of a request to `url`.
+    pub fn unanswered(url: &Uri, error: &ureq::Error) -> Self {
+        Self::Http {
             url: url.to_string(),
-            source: source.into(),
-        })
+            source: Unanswered::new(url, error).into(),
+        }
     }
 }
 

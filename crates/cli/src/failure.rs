@@ -1,10 +1,13 @@
-//! What can go wrong in a command, and how a person is told.
+//! The failures of a command, and their messages.
 
 use std::error::Error;
 use std::io::{self, Write};
 use std::path::PathBuf;
 
+use crate::args::SecretOrigin;
+use crate::client::Unanswered;
 use crate::local::KeptSecretError;
+use crate::program;
 use crate::records::listen::ListenError;
 use crate::remote::RemoteError;
 use emulators::BoxError;
@@ -27,10 +30,10 @@ fn listen_hint(error: &io::Error, option: &str) -> String {
 /// Why a command ends with status 1.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
-    /// The environment is not one to start with.
+    /// The environment has faults.
     #[error(transparent)]
     Configuration(#[from] Faults),
-    /// Likewise.
+    /// The secret is empty.
     #[error(transparent)]
     EmptySecret(#[from] EmptySecret),
     /// The port is in use, or the address is not an address of this machine.
@@ -54,8 +57,9 @@ pub enum Failure {
     KeptSecret(#[from] KeptSecretError),
     /// Nothing names the secret for a receiver on this machine.
     #[error(
-        "no secret for {url}: you run no `serve` there; start it with `cargo sonotheia serve`, or name the receiver's secret \
-         with --secret"
+        "no secret for {url}: you run no `serve` there; start it with `{} serve`, or name the receiver's secret with \
+         --secret",
+        program::name()
     )]
     NoSecret { url: String },
     /// An embedded back end does not do as asked.
@@ -64,42 +68,33 @@ pub enum Failure {
     /// Sockets or signals.
     #[error("the server failed")]
     Serve(#[source] io::Error),
-    /// The operating system has no randomness to give.
-    #[error("nothing random to make a secret or an id of")]
+    /// The operating system has no random bytes.
+    #[error("the operating system gives no random bytes, which a secret and an id need")]
     Randomness(#[from] getrandom::Error),
-    /// A file that was named can't be read.
-    #[error("can't read {}", file.display())]
+    /// A file cannot be read.
+    #[error("cannot read {}", file.display())]
     Read {
         file: PathBuf,
         #[source]
         source: io::Error,
     },
     /// Standard output is closed, or full.
-    #[error("can't write to standard output")]
+    #[error("cannot write to standard output")]
     Output(#[source] io::Error),
-    /// Not one delivery was answered.
-    #[error("nothing answers at {url}; start it with `cargo sonotheia serve`, or name another with --url")]
-    NothingAnswers {
-        url: String,
-        #[source]
-        source: Box<ureq::Error>,
-    },
-    /// Deliveries were not answered as the contract says.
-    #[error("{unexpected} of {sent} answers were not the expected ones{}", if *.unsigned { "; the receiver may have another secret" } else { "" })]
+    /// Answers to deliveries are not the answers that the contract promises.
+    #[error("{unexpected} of {sent} answers were not the expected answers{}", forged.map(other_secret).unwrap_or_default())]
     Unexpected {
         unexpected: usize,
         sent: usize,
-        /// Whether one of them was a 401.
-        unsigned: bool,
+        /// The place of the secret, if the receiver answered 401 to a delivery that was signed with it.
+        forged: Option<SecretOrigin>,
     },
-    /// No answer, or half of one.
-    #[error(
-        "no answer from {url}; a receiver on this machine is started with `cargo sonotheia serve`, a deployment's table is named with --table"
-    )]
+    /// No answer, or a part of an answer.
+    #[error("no answer from {url}: {source}; {}", source.mend(&address()))]
     Http {
         url: String,
         #[source]
-        source: Box<ureq::Error>,
+        source: Box<Unanswered>,
     },
     /// A step of the demo did not go as it should.
     #[error("demo: the step \"{step}\" failed: {fault}")]
@@ -114,25 +109,27 @@ pub enum Failure {
     /// `listen` cannot go on.
     #[error(transparent)]
     Listener(#[from] ListenError),
-    /// What was given as a signature is none.
+    /// The text of a signature is not a signature.
     #[error(transparent)]
     Malformed(#[from] MalformedSignature),
-    /// A signature of other bytes, or by another secret.
-    #[error("the signature is not this secret's for these bytes{hint}")]
+    /// A signature of other bytes, or with another secret.
+    #[error("the signature does not match this secret and these bytes{hint}")]
     WrongSignature { hint: &'static str },
 }
 
 impl Failure {
-    /// Tells standard error, with the causes. A reader who has gone away is no news to anyone.
+    /// Returns true if the reader of standard output is gone.
+    pub fn is_broken_pipe(&self) -> bool {
+        matches!(self, Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe)
+    }
+
+    /// Writes the failure and its causes to standard error.
     pub fn report(&self) {
-        if matches!(self, Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe) {
-            return;
-        }
         let mut text = self.to_string();
         let mut cause = self.source();
         while let Some(error) = cause {
             let line = error.to_string().replace('\n', " ");
-            // Some errors print their causes, too.
+            // Some errors print their causes themselves.
             if !text.contains(&line) {
                 text = format!("{text}: {line}");
             }
@@ -140,8 +137,24 @@ impl Failure {
         }
         let mut err = io::stderr().lock();
         for line in text.lines() {
-            // Where standard error is closed too, the exit status tells.
+            // If standard error is closed, the exit status still says that the command failed.
             let _ = writeln!(err, "error: {line}");
         }
     }
+}
+
+/// The remedy if there is no receiver at an address.
+fn address() -> String {
+    format!(
+        "start a receiver on this machine with `{} serve`, or give another address with --url",
+        program::name()
+    )
+}
+
+/// The remedy if the receiver has another secret.
+fn other_secret(origin: SecretOrigin) -> String {
+    format!(
+        "; the receiver has another secret than {origin}: `serve` prints its secret when it starts, and the stack's output \
+         SecretArn names the secret of a deployment"
+    )
 }

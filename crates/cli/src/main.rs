@@ -9,6 +9,7 @@
 mod address;
 mod args;
 mod client;
+mod event_type;
 mod failure;
 mod hosts;
 mod index;
@@ -17,6 +18,7 @@ mod interrupt;
 mod local;
 mod manual;
 mod operate;
+mod program;
 mod proxies;
 mod records;
 mod remote;
@@ -29,7 +31,7 @@ mod trust;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, FromArgMatches, Parser};
 
 use local::{backends, demo, health, mock_api, serve};
 use operate::{doctor, erase, reconcile, redrive, register};
@@ -38,7 +40,7 @@ use sender::{send, sign};
 
 #[derive(Parser)]
 #[command(
-    bin_name = "cargo sonotheia",
+    name = program::NAME,
     version,
     about = "The Sonotheia webhook receiver on a laptop, and a look at one that is deployed"
 )]
@@ -66,7 +68,9 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let done = match Command::parse() {
+    let parser = Command::command().bin_name(program::name());
+    let command = Command::from_arg_matches(&parser.get_matches()).unwrap_or_else(|error| error.exit());
+    let done = match command {
         Command::Serve(serve) => serve.run(),
         Command::Health(health) => health.run(),
         Command::Send(send) => send.run(),
@@ -90,6 +94,8 @@ fn main() -> ExitCode {
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
+        // The reader of the output, such as `head`, has read enough.
+        Err(failure) if failure.is_broken_pipe() => ExitCode::SUCCESS,
         Err(failure) => {
             failure.report();
             ExitCode::FAILURE

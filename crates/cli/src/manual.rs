@@ -1,4 +1,4 @@
-//! `completions` and `man`: what the parser knows, for a shell and for a reader.
+//! `completions` and `man`: the parser's commands and options, for a shell and as manual pages.
 
 use clap::{Args, CommandFactory};
 use clap_complete::Shell;
@@ -6,9 +6,7 @@ use clap_complete::Shell;
 use crate::Command;
 use crate::args::{usage, write};
 use crate::failure::Failure;
-
-/// The binary's name where it is installed; `cargo sonotheia` is an alias within this folder.
-const NAME: &str = "sonotheia";
+use crate::program::{self, NAME};
 
 /// Print a completion script for a shell
 #[derive(Args)]
@@ -17,7 +15,7 @@ pub struct Completions {
 }
 
 impl Completions {
-    /// Prints it.
+    /// Prints the script, for the name under which the program is installed.
     pub fn run(self) -> Result<(), Failure> {
         let mut script = Vec::new();
         clap_complete::generate(
@@ -30,21 +28,22 @@ impl Completions {
     }
 }
 
-/// Print the manual page, or that of one command
+/// Print the manual page, or the page of one command
 #[derive(Args)]
 pub struct Man {
     command: Option<String>,
 }
 
 impl Man {
-    /// Prints it, for `man -l -`.
+    /// Prints the page, for `man -l -`.
     pub fn run(self) -> Result<(), Failure> {
         let mut command = Command::command().name(NAME).bin_name(NAME);
         command.build();
         if let Some(name) = &self.command {
             let Some(found) = command.find_subcommand(name) else {
                 usage(&format!(
-                    "there is no command {name:?}; `cargo sonotheia help` lists them"
+                    "there is no command {name:?}; `{} help` lists the commands",
+                    program::name()
                 ));
             };
             command = found.clone();

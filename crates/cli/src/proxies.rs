@@ -13,18 +13,36 @@ use ipnet::IpNet;
 use crate::hosts;
 
 /// A variable that holds no usable proxy. The text does not repeat the value, which may hold a password.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{variable} {fault}; set it to an address like http://proxy.example:3128, or unset it")]
 pub struct BadProxy {
     variable: &'static str,
     fault: &'static str,
 }
 
-/// The proxies of the environment.
-#[derive(Clone, Debug, Default)]
+/// A proxy, and the variable that names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Proxy {
+    pub variable: &'static str,
+    pub uri: Uri,
+}
+
+impl Proxy {
+    /// The host and port, without a user's name or password.
+    pub fn host(&self) -> String {
+        let host = self.uri.host().unwrap_or_default();
+        match self.uri.port_u16() {
+            Some(port) => format!("{host}:{port}"),
+            None => host.to_owned(),
+        }
+    }
+}
+
+/// The proxies of the environment. A variable that cannot be used is an error only for a request that would need it.
+#[derive(Clone, Debug)]
 pub struct Proxies {
-    http: Option<Uri>,
-    https: Option<Uri>,
+    http: Result<Option<Proxy>, BadProxy>,
+    https: Result<Option<Proxy>, BadProxy>,
     exceptions: Vec<Exception>,
 }
 
@@ -40,67 +58,88 @@ enum Exception {
 
 impl Proxies {
     /// Reads the process's environment.
-    ///
-    /// # Errors
-    /// [`BadProxy`] for a variable that is set and cannot be used.
-    pub fn from_env() -> Result<Self, BadProxy> {
+    pub fn from_env() -> Self {
         Self::from_lookup(|name| std::env::var_os(name))
     }
 
     /// Reads the variables through `lookup`. An empty variable counts as unset.
-    ///
-    /// # Errors
-    /// As [`from_env`](Self::from_env).
-    pub fn from_lookup(lookup: impl Fn(&str) -> Option<OsString>) -> Result<Self, BadProxy> {
+    pub fn from_lookup(lookup: impl Fn(&str) -> Option<OsString>) -> Self {
         let text = |names: [&'static str; 2]| {
             names.into_iter().find_map(|name| {
                 let value = lookup(name)?.to_string_lossy().trim().to_owned();
                 (!value.is_empty()).then_some((name, value))
             })
         };
-        let proxy = |names| text(names).map(|(name, value)| proxy(name, &value)).transpose();
-        let all = proxy(["all_proxy", "ALL_PROXY"])?;
+        // The variable of a scheme wins over the variable of all schemes, also if it cannot be used.
+        let proxy = |names| {
+            let set = text(names).or_else(|| text(["all_proxy", "ALL_PROXY"]));
+            set.map(|(name, value)| proxy(name, &value)).transpose()
+        };
         let exceptions = text(["no_proxy", "NO_PROXY"])
             .map(|(_, list)| list)
             .unwrap_or_default();
-        Ok(Self {
-            http: proxy(["http_proxy", "HTTP_PROXY"])?.or_else(|| all.clone()),
-            https: proxy(["https_proxy", "HTTPS_PROXY"])?.or(all),
+        Self {
+            http: proxy(["http_proxy", "HTTP_PROXY"]),
+            https: proxy(["https_proxy", "HTTPS_PROXY"]),
             exceptions: exceptions
                 .split([',', ' ', '\t', '\n', '\r'])
                 .filter_map(Exception::parse)
                 .collect(),
+        }
+    }
+
+    /// Checks both variables, for a client whose addresses are not known before.
+    ///
+    /// # Errors
+    /// [`BadProxy`] for a variable that is set and cannot be used.
+    pub fn check(&self) -> Result<(), BadProxy> {
+        self.http
+            .as_ref()
+            .and(self.https.as_ref())
+            .map_err(Clone::clone)?;
+        Ok(())
+    }
+
+    /// The proxy for addresses that begin with `http:`, and the proxy for `https:`, whatever `NO_PROXY` says.
+    pub fn both(&self) -> [Option<&Uri>; 2] {
+        [&self.http, &self.https].map(|proxy| {
+            let proxy = proxy.as_ref().ok()?.as_ref()?;
+            Some(&proxy.uri)
         })
     }
 
-    /// The proxy for addresses that begin with `http:`, and the one for `https:`, whatever `NO_PROXY` says.
-    pub fn both(&self) -> [Option<&Uri>; 2] {
-        [self.http.as_ref(), self.https.as_ref()]
-    }
-
     /// The proxy for an address. `None` for a direct connection.
-    pub fn of(&self, target: &Uri) -> Option<&Uri> {
-        let host = target.host()?;
+    ///
+    /// # Errors
+    /// [`BadProxy`] if the address needs a proxy, and the variable cannot be used.
+    pub fn of(&self, target: &Uri) -> Result<Option<&Proxy>, BadProxy> {
+        let Some(host) = target.host() else {
+            return Ok(None);
+        };
         let (proxy, default_port) = match target.scheme_str() {
-            Some("http") => (self.http.as_ref()?, 80),
-            _ => (self.https.as_ref()?, 443),
+            Some("http") => (&self.http, 80),
+            _ => (&self.https, 443),
         };
         let port = target.port_u16().unwrap_or(default_port);
         let is_direct = hosts::is_loopback(host)
             || hosts::is_link_local(host)
             || self.exceptions.iter().any(|exception| exception.is(host, port));
-        (!is_direct).then_some(proxy)
+        if is_direct {
+            return Ok(None);
+        }
+        proxy.as_ref().map(Option::as_ref).map_err(Clone::clone)
     }
 
-    /// The same as [`of`](Self::of), for the client of HTTP that is not the SDK's.
+    /// The same as [`of`](Self::of), for the client of HTTP that is not the SDK's. `None` also for a variable that cannot
+    /// be used.
     pub fn ureq(&self, target: &Uri) -> Option<ureq::Proxy> {
+        let proxy = self.of(target).ok()??;
         // The address was checked when it was read.
-        self.of(target)
-            .and_then(|proxy| ureq::Proxy::new(&proxy.to_string()).ok())
+        ureq::Proxy::new(&proxy.uri.to_string()).ok()
     }
 }
 
-fn proxy(variable: &'static str, value: &str) -> Result<Uri, BadProxy> {
+fn proxy(variable: &'static str, value: &str) -> Result<Proxy, BadProxy> {
     let bad = |fault| BadProxy { variable, fault };
     let text = if value.contains("://") {
         value.to_owned()
@@ -122,7 +161,7 @@ fn proxy(variable: &'static str, value: &str) -> Result<Uri, BadProxy> {
     if host.is_empty() || (has_port && uri.port_u16().is_none_or(|port| port == 0)) {
         return Err(bad("has no usable host or port"));
     }
-    Ok(uri)
+    Ok(Proxy { variable, uri })
 }
 
 impl Exception {
@@ -169,7 +208,7 @@ impl Exception {
 mod tests {
     use super::*;
 
-    fn proxies(variables: &[(&str, &str)]) -> Result<Proxies, BadProxy> {
+    fn proxies(variables: &[(&str, &str)]) -> Proxies {
         Proxies::from_lookup(|name| {
             let (_, value) = variables.iter().find(|(key, _)| *key == name)?;
             Some(value.into())
@@ -177,9 +216,10 @@ mod tests {
     }
 
     fn proxy_of(variables: &[(&str, &str)], target: &str) -> Option<String> {
-        let proxies = proxies(variables).expect("usable proxies");
+        let proxies = proxies(variables);
         let proxy = proxies.of(&target.parse().expect("an address"));
-        proxy.map(|proxy| proxy.host().unwrap_or_default().to_owned())
+        let proxy = proxy.expect("a usable proxy")?;
+        Some(proxy.uri.host().unwrap_or_default().to_owned())
     }
 
     #[test]
@@ -236,7 +276,11 @@ mod tests {
     fn no_proxy_is_used_to_this_machine_or_to_an_instances_credentials() {
         for target in [
             "http://localhost:8080",
+            "http://LOCALHOST:8080",
+            "http://localhost.:8080",
             "http://127.1:8080",
+            "http://[::1]:8080",
+            "http://[0:0:0:0:0:0:0:1]:8080",
             "http://[::ffff:127.0.0.1]:80",
             "https://app.localhost",
             "http://169.254.169.254/latest",
@@ -255,11 +299,25 @@ mod tests {
             "http://",
             "a b",
         ] {
-            let error = proxies(&[("HTTPS_PROXY", value)]).expect_err(value).to_string();
+            let proxies = proxies(&[("HTTPS_PROXY", value), ("NO_PROXY", "direct.example")]);
+            let of = |target: &str| proxies.of(&target.parse().expect("an address"));
+            let error = of("https://x.example").expect_err(value).to_string();
             assert!(
                 error.starts_with("HTTPS_PROXY ") && !error.contains("secret"),
                 "{error}"
             );
+            assert!(proxies.check().is_err(), "{value}");
+            // A request that needs no proxy does not fail because of one.
+            for target in ["http://x.example", "https://direct.example", "https://127.0.0.1"] {
+                assert_eq!(of(target), Ok(None), "{target}");
+            }
         }
+        // The variable of all schemes does not hide the fault.
+        let proxies = proxies(&[("HTTP_PROXY", "a b"), ("ALL_PROXY", "http://a:3")]);
+        assert!(
+            proxies
+                .of(&"http://x.example".parse().expect("an address"))
+                .is_err()
+        );
     }
 }

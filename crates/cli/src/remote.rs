@@ -1,15 +1,20 @@
-//! What can go wrong between a command and a deployment, AWS, or Sonotheia's API.
+//! The failures of the work with a deployment, with AWS, and with Sonotheia's API.
 
 use emulators::BoxError;
 use sonotheia_webhook::config::Faults;
 use sonotheia_webhook::secrets::text::UnusableSecret;
 use sonotheia_webhook::store::StoreError;
 
+use crate::client::Unanswered;
 use crate::failure::Failure;
+use crate::program;
 use crate::proxies::BadProxy;
-use crate::show::clean;
+use crate::show::{clean, clip};
 
-/// What the status of a receiver's answer says about the address.
+/// The most characters of a message from outside that an error repeats.
+const MAX_MESSAGE: usize = 500;
+
+/// The advice for the status of a receiver's answer to a read.
 fn hint(status: u16) -> &'static str {
     match status {
         401 | 403 => {
@@ -21,7 +26,7 @@ fn hint(status: u16) -> &'static str {
     }
 }
 
-/// What the status of Sonotheia's answer says about the call.
+/// The advice for the status of Sonotheia's answer.
 fn api_hint(status: u16) -> &'static str {
     match status {
         401 | 403 => "it does not accept the key in SONOTHEIA_API_KEY",
@@ -37,7 +42,7 @@ fn api_hint(status: u16) -> &'static str {
 #[derive(Debug, thiserror::Error)]
 pub enum RemoteError {
     /// The receiver answered with an error.
-    #[error("{from} answered {status}{}{}", message.as_deref().map(|text| format!(": {}", clean(text))).unwrap_or_default(), hint(*status))]
+    #[error("{from} answered {status}{}{}", message.as_deref().map(|text| format!(": {}", clip(text, MAX_MESSAGE))).unwrap_or_default(), hint(*status))]
     Answered {
         from: String,
         status: u16,
@@ -46,12 +51,16 @@ pub enum RemoteError {
     },
     /// The address answers, but has no reads.
     #[error(
-        "{from} has no reads: it knows no path {path}; --url takes the address that `cargo sonotheia serve` prints, --table \
-         the table of a deployment"
+        "{from} has no reads: it knows no path {path}; --url takes the address that `{program} serve` prints, --table the \
+         table of a deployment",
+        program = program::name()
     )]
     NoReads { from: String, path: &'static str },
     /// The answer is not an answer of the receiver.
-    #[error("the answer is not a receiver's; --url takes the address that `cargo sonotheia serve` prints")]
+    #[error(
+        "the answer is not a receiver's; --url takes the address that `{} serve` prints",
+        program::name()
+    )]
     NotOurs,
     /// No request can have this path.
     #[error("no request can have the path {text:?}")]
@@ -173,11 +182,11 @@ pub enum RemoteError {
     #[error("SONOTHEIA_API_KEY has characters that no key has; it may have been pasted with a line break")]
     BadApiKey,
     /// No answer from Sonotheia's API.
-    #[error("no answer from Sonotheia's API at {url}; --base-url says where it is")]
+    #[error("no answer from Sonotheia's API at {url}: {source}; {}", source.mend("check the network, or give the API's address with --base-url"))]
     NoApi {
         url: String,
         #[source]
-        source: Box<Failure>,
+        source: Box<Unanswered>,
     },
     /// Sonotheia's API answered with an error.
     #[error("Sonotheia's API at {url} answered {status} to {path}; {}", api_hint(*status))]

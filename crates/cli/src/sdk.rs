@@ -42,6 +42,7 @@ const AMAZON_ROOTS: &[u8] = include_bytes!("../../../src/aws/amazon-roots.pem");
 /// [`RemoteError::Variables`], [`RemoteError::NoProfile`], [`RemoteError::NoRegion`] and [`RemoteError::Proxy`].
 pub async fn config(region: Option<&str>) -> Result<SdkConfig, RemoteError> {
     let settings = SdkSettings::from_env()?;
+    Proxies::from_env().check()?;
     check_profile().await?;
     let mut loader = aws_config::defaults(BehaviorVersion::latest())
         .http_client(http_client(&settings)?)
@@ -77,12 +78,13 @@ async fn check_profile() -> Result<(), RemoteError> {
     }
 }
 
-/// An HTTP client for the SDK: it uses the environment's proxies, and reports a refused connection at once.
+/// An HTTP client for the SDK: it uses the environment's proxies, and reports a refused connection at once. A proxy's
+/// variable that cannot be used does not count; [`Proxies::check`] and [`Proxies::of`] report it.
 ///
 /// # Errors
-/// [`RemoteError::Proxy`].
+/// [`RemoteError::Client`].
 pub fn http_client(settings: &SdkSettings) -> Result<SharedHttpClient, RemoteError> {
-    let proxies = Proxies::from_env()?;
+    let proxies = Proxies::from_env();
     let trusted = TrustStore::empty().with_pem_certificate(roots(settings));
     let tls = TlsContext::builder().with_trust_store(trusted).build();
     let tls = tls.map_err(|error| RemoteError::Client(error.into()))?;
@@ -150,7 +152,7 @@ impl HttpConnector for Choice {
         let target: Option<Uri> = request.uri().parse().ok();
         let is_proxied = target
             .as_ref()
-            .is_some_and(|target| self.proxies.of(target).is_some());
+            .is_some_and(|target| self.proxies.of(target).is_ok_and(|proxy| proxy.is_some()));
         let is_plain = target.is_some_and(|target| target.scheme_str() == Some("http"));
         let proxied = if is_plain { &self.http } else { &self.https };
         let connector = proxied.as_ref().filter(|_| is_proxied).unwrap_or(&self.direct);

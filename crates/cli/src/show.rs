@@ -1,11 +1,12 @@
-//! Records as people read them, and text from outside made fit for a terminal.
+//! Records for people, and text from outside in a form that a terminal shows safely: without control characters, and of a
+//! bounded size.
 
 use std::fmt::{self, Write};
 
 use serde::Deserialize;
 use sonotheia_webhook::event::Problem;
 
-/// A result of the receiver's reads: what a line shows of it.
+/// The members of a result that a line shows.
 #[derive(Debug, Deserialize)]
 pub struct Row {
     pub event_id: String,
@@ -23,25 +24,25 @@ pub struct Row {
 }
 
 impl Row {
-    /// The columns: time of receipt, outcome, type, id, session, what a person should see.
+    /// The columns: time of receipt, outcome, type, id, session, note.
     fn columns(&self) -> [String; 6] {
-        let text = |text: &Option<String>| text.as_deref().map_or_else(|| "-".to_owned(), clean);
+        let text = |text: &Option<String>| text.as_deref().map_or_else(|| "-".to_owned(), short);
         [
-            clean(&self.received_at),
-            clean(&self.outcome),
+            short(&self.received_at),
+            short(&self.outcome),
             text(&self.event_type),
-            clean(&self.event_id),
+            short(&self.event_id),
             text(&self.session_id),
             self.note(),
         ]
     }
 
     fn note(&self) -> String {
-        let alert = self.alert.as_ref().map(|alert| format!("ALERT {}", clean(alert)));
-        let reason = self.reason.as_deref().map(clean);
+        let alert = self.alert.as_ref().map(|alert| format!("ALERT {}", short(alert)));
+        let reason = self.reason.as_deref().map(short);
         let problems = match self.problems.as_slice() {
             [] => None,
-            [Problem { path, message }] => Some(clean(&format!("{path} {message}"))),
+            [Problem { path, message }] => Some(short(&format!("{path} {message}"))),
             many => Some(format!("{} problems", many.len())),
         };
         [alert, reason, problems]
@@ -54,7 +55,7 @@ impl Row {
 
 const HEADS: [&str; 6] = ["RECEIVED", "OUTCOME", "TYPE", "EVENT ID", "SESSION", "NOTE"];
 
-/// The widest that a column gets. What is longer, such as a rejected record's key, moves the rest of its line.
+/// The largest width of a column. A longer value, such as a rejected record's key, moves the rest of its line.
 const MAX_WIDTH: usize = 40;
 
 /// Lines of columns; a column is as wide as its widest value so far.
@@ -105,7 +106,13 @@ impl Table {
     }
 }
 
-/// Text from outside, with what a terminal would act upon made visible.
+/// The most characters of a value in a line. Ids have at most 256 bytes.
+const MAX_VALUE: usize = 300;
+
+/// The mark at the end of a shortened text.
+pub const CUT: &str = "… (shortened)";
+
+/// Text from outside, with the characters that a terminal would act upon as escapes.
 pub fn clean(text: &str) -> String {
     text.chars()
         .fold(String::with_capacity(text.len()), |mut clean, c| {
@@ -118,61 +125,145 @@ pub fn clean(text: &str) -> String {
         })
 }
 
-/// Control characters, and those that change the direction of what follows.
-fn is_unseen(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+/// At most the first `most` characters of text from outside, as [`clean`] shows them.
+pub fn clip(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most) {
+        Some((end, _)) => clean(&text[..end]) + CUT,
+        None => clean(text),
+    }
 }
 
-/// JSON text with line breaks and indents; numbers and the order of members stay as they are.
+fn short(text: &str) -> String {
+    clip(text, MAX_VALUE)
+}
+
+/// The same JSON with the characters that a terminal would act upon as JSON's own escapes. JSON text has such characters in
+/// strings only.
+pub fn safe_json(text: &str) -> String {
+    text.chars()
+        .fold(String::with_capacity(text.len()), |mut safe, c| {
+            push_json(&mut safe, c);
+            safe
+        })
+}
+
+fn push_json(text: &mut String, c: char) {
+    if is_unseen(c) && !c.is_ascii_whitespace() {
+        // Writing to a String does not fail. All these characters have four digits.
+        let _ = write!(text, "\\u{:04x}", u32::from(c));
+    } else {
+        text.push(c);
+    }
+}
+
+/// Control characters, and characters that end a line, have no width or change the direction of the text behind them.
+fn is_unseen(c: char) -> bool {
+    let is_format = matches!(
+        c,
+        '\u{61c}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}'
+    );
+    is_format || c.is_control()
+}
+
+/// JSON text with line breaks and indents; numbers and the order of members stay as they are. Values below
+/// [`MAX_DEPTH`] stay on one line, and the text ends with [`CUT`] after [`MAX_PRETTY`] bytes: with an indent on each level,
+/// a deep value of 64 KB would take 2 GB.
 ///
-/// For text that was parsed before: what is not JSON comes out as something that is not JSON either.
+/// The text must be JSON. Other text comes out as text that is not JSON either.
 pub struct Pretty<'a>(pub &'a str);
+
+/// The levels of JSON that get lines of their own.
+const MAX_DEPTH: usize = 32;
+
+/// The most bytes of pretty JSON.
+const MAX_PRETTY: usize = 1 << 17;
 
 impl fmt::Display for Pretty<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut depth: usize = 0;
-        let mut in_string = false;
-        let mut escaped = false;
-        let mut characters = self.0.chars().peekable();
-        while let Some(c) = characters.next() {
-            if in_string {
-                f.write_str(&clean(c.encode_utf8(&mut [0; 4])))?;
-                in_string = escaped || c != '"';
-                escaped = !escaped && c == '\\';
-                continue;
-            }
-            let indent = |f: &mut fmt::Formatter<'_>, depth: usize| write!(f, "\n{:1$}", "", 2 * depth);
-            match c {
-                ' ' | '\n' | '\r' | '\t' => {}
-                '{' | '[' => {
-                    f.write_char(c)?;
-                    while characters.next_if(|c| c.is_ascii_whitespace()).is_some() {}
-                    if let Some(end) = characters.next_if(|c| matches!(c, '}' | ']')) {
-                        f.write_char(end)?;
-                    } else {
-                        depth += 1;
-                        indent(f, depth)?;
-                    }
-                }
-                '}' | ']' => {
-                    depth = depth.saturating_sub(1);
-                    indent(f, depth)?;
-                    f.write_char(c)?;
-                }
-                ',' => {
-                    f.write_char(c)?;
-                    indent(f, depth)?;
-                }
-                ':' => f.write_str(": ")?,
-                _ => {
-                    in_string = c == '"';
-                    f.write_char(c)?;
-                }
+        let mut bounded = Bounded {
+            f,
+            left: MAX_PRETTY,
+            is_full: false,
+        };
+        match write_pretty(self.0, &mut bounded) {
+            Err(_) if bounded.is_full => f.write_str(CUT),
+            done => done,
+        }
+    }
+}
+
+/// A writer that fails after a number of bytes.
+struct Bounded<'a, 'b> {
+    f: &'a mut fmt::Formatter<'b>,
+    left: usize,
+    is_full: bool,
+}
+
+impl Write for Bounded<'_, '_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        match self.left.checked_sub(text.len()) {
+            Some(left) => self.left = left,
+            None => {
+                self.is_full = true;
+                return Err(fmt::Error);
             }
         }
-        Ok(())
+        self.f.write_str(text)
     }
+}
+
+fn write_pretty(text: &str, out: &mut Bounded<'_, '_>) -> fmt::Result {
+    let mut depth: usize = 0;
+    let mut in_string = false;
+    let mut escaped = false;
+    let mut character = String::new();
+    let mut characters = text.chars().peekable();
+    while let Some(c) = characters.next() {
+        if in_string {
+            character.clear();
+            push_json(&mut character, c);
+            out.write_str(&character)?;
+            in_string = escaped || c != '"';
+            escaped = !escaped && c == '\\';
+            continue;
+        }
+        match c {
+            ' ' | '\n' | '\r' | '\t' => {}
+            '{' | '[' => {
+                out.write_char(c)?;
+                while characters.next_if(char::is_ascii_whitespace).is_some() {}
+                if let Some(end) = characters.next_if(|c| matches!(c, '}' | ']')) {
+                    out.write_char(end)?;
+                } else {
+                    depth += 1;
+                    new_line(out, depth, depth)?;
+                }
+            }
+            '}' | ']' => {
+                new_line(out, depth, depth.saturating_sub(1))?;
+                depth = depth.saturating_sub(1);
+                out.write_char(c)?;
+            }
+            ',' => {
+                out.write_char(c)?;
+                new_line(out, depth, depth)?;
+            }
+            ':' => out.write_str(": ")?,
+            _ => {
+                in_string = c == '"';
+                out.write_char(c)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Begins a line in a value of this depth.
+fn new_line(out: &mut Bounded<'_, '_>, depth: usize, indent: usize) -> fmt::Result {
+    if depth > MAX_DEPTH {
+        return Ok(());
+    }
+    write!(out, "\n{:1$}", "", 2 * indent)
 }
 
 #[cfg(test)]
@@ -180,9 +271,40 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_terminal_would_act_upon_is_made_visible() {
+    fn characters_that_a_terminal_would_act_upon_become_visible() {
         assert_eq!(clean("a\u{1b}[31mb\u{202e}c\n"), "a\\u{1b}[31mb\\u{202e}c\\u{a}");
+        assert_eq!(clean("a\u{9b}31m\u{2028}\u{7f}"), "a\\u{9b}31m\\u{2028}\\u{7f}");
         assert_eq!(clean("é 漢 ok"), "é 漢 ok");
+        assert_eq!(clip("é\u{1b}b", 2), format!("é\\u{{1b}}{CUT}"));
+        assert_eq!(clip("é\u{1b}b", 3), "é\\u{1b}b");
+    }
+
+    #[test]
+    fn json_with_escapes_is_the_same_json() {
+        let text = "{\"a\":\n \"\u{9b}31m\u{202e}\u{7f}é\"}";
+        let safe = safe_json(text);
+        assert_eq!(safe, "{\"a\":\n \"\\u009b31m\\u202e\\u007fé\"}");
+        let read = |text: &str| serde_json::from_str::<serde_json::Value>(text).expect("JSON");
+        assert_eq!(read(&safe), read(text));
+        assert_eq!(read(&Pretty(text).to_string()), read(text));
+    }
+
+    #[test]
+    fn pretty_json_has_a_bounded_depth_and_size() {
+        let deep = format!("{}1{}", "[".repeat(120), "]".repeat(120));
+        let pretty = Pretty(&deep).to_string();
+        assert_eq!(pretty.lines().count(), 1 + 2 * MAX_DEPTH);
+        let read = |text: &str| serde_json::from_str::<serde_json::Value>(text).expect("JSON");
+        assert_eq!(read(&pretty), read(&deep));
+        for text in [
+            "[".repeat(1 << 18),
+            format!("{}{}", "[".repeat(30), "1,".repeat(1 << 17)),
+            format!("[\"{}\"]", "\u{9b}".repeat(1 << 17)),
+        ] {
+            let pretty = Pretty(&text).to_string();
+            assert!(pretty.len() <= MAX_PRETTY + CUT.len(), "{}", pretty.len());
+            assert!(pretty.ends_with(CUT));
+        }
     }
 
     #[test]

@@ -23,6 +23,7 @@ use sonotheia_webhook::telemetry::Telemetry;
 use crate::args;
 use crate::args::random_hex;
 use crate::failure::Failure;
+use crate::proxies::Proxies;
 use crate::remote::RemoteError;
 use crate::sdk;
 
@@ -65,6 +66,7 @@ impl Account {
         let Some(endpoint) = &self.dynamodb else {
             return Ok(sdk::config(self.region.as_deref()).await?);
         };
+        Proxies::from_env().of(endpoint).map_err(RemoteError::from)?;
         let embedded = emulators::sdk_config(endpoint.to_string().trim_end_matches('/'));
         Ok(embedded
             .into_builder()
@@ -81,7 +83,8 @@ impl Account {
                     .operation_timeout(OPERATION)
                     .build(),
             )
-            .retry_config(RetryConfig::standard().with_max_attempts(8))
+            // The waits between five attempts are at most 15 s, so that the last error of AWS comes before the time limit.
+            .retry_config(RetryConfig::standard().with_max_attempts(5))
             .build();
         Client::from_conf(config)
     }

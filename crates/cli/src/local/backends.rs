@@ -84,13 +84,14 @@ fn environment(secret: &str, variables: &[(&str, &str)]) -> String {
     let mut text = format!(
         "# DynamoDB and Secrets Manager, embedded and in memory, until Ctrl-C.\n\
          # Paste the lines below into another terminal, or let its shell read them from a file:\n\
-         #   cargo sonotheia backends > backends.env    in this terminal\n\
+         #   {program} backends > backends.env    in this terminal\n\
          #   . ./backends.env    in the other terminal\n\
          # Then start a receiver there, and send signed sample events from a third terminal:\n\
          #   cargo lambda watch -A 127.0.0.1 -P 9000 --bin sonotheia-webhook\n\
-         #   cargo sonotheia send --url http://127.0.0.1:9000/lambda-url/sonotheia-webhook/webhook --secret {secret}\n\
+         #   {program} send --url http://127.0.0.1:9000/lambda-url/sonotheia-webhook/webhook --secret {secret}\n\
          # The receiver gets the secret from Secrets Manager, and does not start with both variables.\n\
-         unset SONOTHEIA_WEBHOOK_SECRET\n"
+         unset SONOTHEIA_WEBHOOK_SECRET\n",
+        program = crate::program::name()
     );
     for (name, value) in variables {
         // Writing to a String does not fail.

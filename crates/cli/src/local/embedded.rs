@@ -169,7 +169,8 @@ fn banner(listening: &Listening, key: &Key, file: Option<&Path>, table: &str, is
     };
     let send = format!(
         "Send signed sample events, from another terminal:\n  \
-           cargo sonotheia send --url http://{local}/webhook{option}\n"
+           {program} send --url http://{local}/webhook{option}\n",
+        program = crate::program::name()
     );
     if !local.ip().is_loopback() {
         return format!(

@@ -28,6 +28,7 @@ use super::back_ends;
 use crate::args::{print, random_hex};
 use crate::failure::Failure;
 use crate::interrupt;
+use crate::program;
 use answers::{bad_request, created, not_found, unauthorized};
 use lists::{ListShape, NextPage};
 use sender::Sender;
@@ -112,10 +113,11 @@ impl MockApi {
             "Listening on http://{address}\n\
              Retries of a delivery: after {}\n\
              Register a webhook; any key will do:\n  \
-               SONOTHEIA_API_KEY=any cargo sonotheia register http://127.0.0.1:8080/webhook --force --base-url http://{address}/v1 --apply\n\
+               SONOTHEIA_API_KEY=any {program} register http://127.0.0.1:8080/webhook --force --base-url http://{address}/v1 --apply\n\
              Start an analysis:\n  \
                curl -X POST http://{address}/v1/voice/deepfake -H 'X-API-Key: any'\n",
-            sender::schedule(self.time_scale)
+            sender::schedule(self.time_scale),
+            program = program::name()
         ))?;
         let api = Arc::new(Api {
             sender: Sender::new(self.time_scale),

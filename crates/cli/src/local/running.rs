@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use sonotheia_webhook::signature::Secret;
 
 use super::private;
-use crate::args::{self, usage};
+use crate::args::{self, SecretOrigin, usage};
 use crate::failure::Failure;
 use crate::hosts;
 
@@ -153,20 +153,21 @@ impl SecretOption {
     ///
     /// # Errors
     /// [`Failure::NoSecret`], [`Failure::EmptySecret`].
-    pub fn for_receiver(self, url: &Uri) -> Result<Secret, Failure> {
+    pub fn for_receiver(self, url: &Uri) -> Result<(Secret, SecretOrigin), Failure> {
         let variable = || std::env::var_os("SONOTHEIA_WEBHOOK_SECRET").filter(|text| !text.is_empty());
         if let Some(secret) = self.secret {
-            return Ok(secret);
+            return Ok((secret, SecretOrigin::Option));
         }
         if let Some(text) = variable() {
-            return Ok(Secret::new(text.as_encoded_bytes())?);
+            return Ok((Secret::new(text.as_encoded_bytes())?, SecretOrigin::Variable));
         }
         if !hosts::is_loopback(url.host().unwrap_or_default()) {
             usage(
                 "--secret or SONOTHEIA_WEBHOOK_SECRET has to name the secret of a receiver on another machine",
             );
         }
-        secret_at(url).ok_or_else(|| Failure::NoSecret { url: url.to_string() })
+        let secret = secret_at(url).ok_or_else(|| Failure::NoSecret { url: url.to_string() })?;
+        Ok((secret, SecretOrigin::Serve))
     }
 }
 

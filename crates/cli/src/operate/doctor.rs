@@ -75,8 +75,16 @@ impl Doctor {
                 if url.scheme_str() == Some("https") {
                     report.note(SENDER_CIDRS);
                 }
-                let receiver = Receiver::new(url)?;
-                receiver.check(&mut report, secret, !self.no_probe, store).await?;
+                match Receiver::new(url) {
+                    Ok(receiver) => receiver.check(&mut report, secret, !self.no_probe, store).await?,
+                    Err(failure) => report.add(
+                        "receiver",
+                        wrong(
+                            report::with_causes(&failure),
+                            "correct the variable, and run the command again",
+                        ),
+                    ),
+                }
             }
             None => report.add("receiver", Found::skipped("no address was given", "--url URL")),
         }

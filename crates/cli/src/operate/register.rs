@@ -2,7 +2,7 @@
 
 use axum::http::Uri;
 use clap::Args;
-use clap::builder::{NonEmptyStringValueParser, PossibleValuesParser};
+use clap::builder::NonEmptyStringValueParser;
 use serde::Serialize;
 use serde_json::Value;
 use sonotheia_webhook::event::types::known_types;
@@ -14,7 +14,7 @@ use crate::client::{Answer, encode};
 use crate::failure::Failure;
 use crate::remote::RemoteError;
 use crate::show::Pretty;
-use crate::{args, hosts, interrupt, secret};
+use crate::{args, event_type, hosts, interrupt, secret};
 
 const PATH: &str = "/v1/webhooks";
 
@@ -36,7 +36,7 @@ pub struct Register {
     #[arg(long, value_name = "ID", conflicts_with = "url", value_parser = NonEmptyStringValueParser::new())]
     delete: Option<String>,
     /// The event types to deliver, with commas between; without it, all known types
-    #[arg(long, value_name = "TYPE", value_delimiter = ',', value_parser = PossibleValuesParser::new(known_types()))]
+    #[arg(long, value_name = "TYPE", value_delimiter = ',', value_parser = event_type::Known)]
     events: Vec<String>,
     #[command(flatten)]
     secret: secret::Source,

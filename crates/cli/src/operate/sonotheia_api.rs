@@ -59,7 +59,7 @@ impl Api {
         };
         client::check(&self.base_url)?;
         Ok(Session {
-            agent: client::config(&self.base_url).build().into(),
+            agent: client::agent(client::config(&self.base_url).build()),
             base: self.base_url.clone(),
             bearer: header(&format!("Bearer {key}"))?,
             key: header(key)?,
@@ -132,11 +132,14 @@ impl Session {
     ) -> Result<Answer, Failure> {
         let path = url.path().to_owned();
         let url = self.base.to_string();
-        let answer =
-            Answer::read(&self.base, sent, MAX_ANSWER_BYTES).map_err(|source| RemoteError::NoApi {
+        let answer = Answer::read(&self.base, sent, MAX_ANSWER_BYTES).map_err(|failure| match failure {
+            Failure::Http { source, .. } => RemoteError::NoApi {
                 url: url.clone(),
-                source: source.into(),
-            })?;
+                source,
+            }
+            .into(),
+            other => other,
+        })?;
         match answer.status {
             200..=299 => Ok(answer),
             // The answer's text may repeat the request, with its secret.

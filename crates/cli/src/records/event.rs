@@ -1,5 +1,7 @@
 //! `event`: one record.
 
+use std::io::IsTerminal;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use clap::Args;
@@ -8,12 +10,15 @@ use serde_json::value::RawValue;
 
 use super::prefix;
 use super::reads::{Place, Reader};
-use crate::args::{print, usage, write};
+use crate::args::{note, print, usage, write};
 use crate::client::encode;
 use crate::failure::Failure;
 use crate::interrupt;
 use crate::remote::RemoteError;
-use crate::show::{Pretty, Row, clean};
+use crate::show::{CUT, Pretty, Row, clean, clip, safe_json};
+
+/// The most characters of a body or of a member that a person sees. A body can have 350 KB.
+const MAX_SHOWN: usize = 4096;
 
 /// Show one record, with its payload
 #[derive(Args)]
@@ -25,7 +30,7 @@ pub struct ShowEvent {
     /// Print the record as one JSON document
     #[arg(long)]
     json: bool,
-    /// Print only the body, byte for byte as the receiver received it
+    /// Print only the body, byte for byte as the receiver received it. A terminal gets control characters as escapes
     #[arg(long, conflicts_with = "json")]
     body: bool,
 }
@@ -61,13 +66,18 @@ impl ShowEvent {
         let text = String::from_utf8(body).map_err(|_| RemoteError::NotOurs)?;
         let row: Row = serde_json::from_str(&text).map_err(|_| RemoteError::NotOurs)?;
         if self.json {
-            return print(&(text + "\n"));
+            return print(&(safe_json(&text) + "\n"));
         }
         let payload: Payload<'_> = serde_json::from_str(&text).map_err(|_| RemoteError::NotOurs)?;
         if self.body {
-            return write(&signed_body(&row, payload)?);
+            return write_body(&signed_body(&row, payload)?);
         }
-        print(&page(&row, &payload))
+        let page = page(&row, &payload);
+        print(&page)?;
+        if page.contains(CUT) {
+            note("The payload is shortened: --json prints the whole record, and --body the body.");
+        }
+        Ok(())
     }
 
     async fn read(&self, reader: &Reader) -> Result<Option<Vec<u8>>, Failure> {
@@ -81,6 +91,20 @@ impl ShowEvent {
             None => Ok(None),
         }
     }
+}
+
+/// Writes a body to standard output. A terminal would act upon control characters.
+fn write_body(body: &[u8]) -> Result<(), Failure> {
+    if !std::io::stdout().is_terminal() {
+        return write(body);
+    }
+    let text = String::from_utf8_lossy(body);
+    let shown: Vec<_> = text.split('\n').map(clean).collect();
+    let shown = shown.join("\n");
+    if shown != text {
+        note("The body has control characters, shown as escapes: a file or a pipe gets the bytes.");
+    }
+    print(&shown)
 }
 
 fn signed_body(row: &Row, payload: Payload<'_>) -> Result<Vec<u8>, Failure> {
@@ -102,7 +126,7 @@ fn page(row: &Row, payload: &Payload<'_>) -> String {
     let mut text = String::new();
     let mut line = |name: &str, value: Option<&str>| {
         if let Some(value) = value {
-            text.push_str(&format!("{name:<14}{}\n", clean(value)));
+            text.push_str(&format!("{name:<14}{}\n", clip(value, MAX_SHOWN)));
         }
     };
     line("event_id", Some(&row.event_id));

@@ -69,7 +69,7 @@ impl Place {
             let url = self.url.base().clone();
             client::check(&url)?;
             return Ok(Reader::Receiver {
-                agent: client::config(&url).build().into(),
+                agent: client::agent(client::config(&url).build()),
                 url,
             });
         };

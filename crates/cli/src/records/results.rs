@@ -10,10 +10,11 @@ use super::listing::{Found, Listing, Pages, Query};
 use super::reads::{Place, Reader};
 use super::{prefix, times};
 use crate::args::{note, print, usage};
+use crate::event_type;
 use crate::failure::Failure;
 use crate::interrupt;
 use crate::remote::RemoteError;
-use crate::show::Table;
+use crate::show::{Table, safe_json};
 
 /// Show records, newest first; with a session's id, the records of this session
 #[derive(Args)]
@@ -23,7 +24,7 @@ pub struct Results {
     /// Only this session's accepted events. The id may be a unique prefix of an id among the newest 2,000 records
     #[arg(conflicts_with_all = ["event_type", "outcome", "from", "to"])]
     session: Option<String>,
-    /// Only this type
+    /// Only this type. Records can have types that the receiver does not know
     #[arg(long = "type", value_name = "TYPE")]
     event_type: Option<String>,
     /// Only accepted or only rejected records
@@ -58,6 +59,7 @@ impl Results {
         if self.session.as_deref() == Some("") {
             usage("a session's id is not empty");
         }
+        event_type::note_unknown(self.event_type.as_deref());
         interrupt::run(interrupt::while_read(self.show()))
     }
 
@@ -222,5 +224,5 @@ pub fn document(listing: &Listing) -> Result<String, Failure> {
         more: listing.more,
     };
     let text = serde_json::to_string(&document).map_err(|_| RemoteError::NotOurs)?;
-    Ok(text + "\n")
+    Ok(safe_json(&text) + "\n")
 }

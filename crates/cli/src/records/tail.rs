@@ -11,9 +11,10 @@ use super::listing::{Found, Listing, Query};
 use super::reads::{Place, Reader};
 use super::results::document;
 use crate::args::{note, print};
+use crate::event_type;
 use crate::failure::Failure;
 use crate::interrupt;
-use crate::show::{Row, Table};
+use crate::show::{Row, Table, safe_json};
 
 /// How far behind the newest record a record may still appear. Its time of receipt is the time when its delivery begins;
 /// the write takes some seconds, and the index follows the table.
@@ -36,7 +37,7 @@ pub struct Tail {
     /// Seconds between two looks
     #[arg(long, value_name = "SECONDS", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=3600), requires = "follow")]
     interval: u16,
-    /// Only this type
+    /// Only this type. Records can have types that the receiver does not know
     #[arg(long = "type", value_name = "TYPE")]
     event_type: Option<String>,
     /// Only accepted or only rejected records
@@ -53,6 +54,7 @@ pub struct Tail {
 impl Tail {
     /// Prints the newest records, and with `--follow` the new ones until Ctrl-C, or until the reader of the output is gone.
     pub fn run(self) -> Result<(), Failure> {
+        event_type::note_unknown(self.event_type.as_deref());
         interrupt::run(interrupt::while_read(self.show()))
     }
 
@@ -152,7 +154,7 @@ impl Out {
 
     fn record(&mut self, found: &Found) -> Result<(), Failure> {
         if self.json {
-            print(&format!("{}\n", found.raw.get()))
+            print(&format!("{}\n", safe_json(found.raw.get())))
         } else {
             print(&self.table.row(&found.row))
         }

@@ -1,4 +1,4 @@
-//! `sign` and `verify`: a signature by hand.
+//! `sign` and `verify`: make and check a signature by hand.
 
 use std::path::PathBuf;
 
@@ -21,7 +21,8 @@ pub struct Sign {
 impl Sign {
     /// Prints 64 hex digits.
     pub fn run(self) -> Result<(), Failure> {
-        let signature = self.key.secret.sign(&read(&self.file)?);
+        let (secret, _) = self.key.secret();
+        let signature = secret.sign(&read(&self.file)?);
         print(&format!("{signature}\n"))
     }
 }
@@ -43,14 +44,17 @@ impl Verify {
     /// Prints `valid`, or fails.
     pub fn run(self) -> Result<(), Failure> {
         let signature = Signature::parse(self.signature.as_bytes())?;
+        let (secret, _) = self.key.secret();
         let body = read(&self.file)?;
-        let holds = |body: &[u8]| self.key.secret.verify(body, &signature);
+        let holds = |body: &[u8]| secret.verify(body, &signature);
         if holds(&body) {
             return print("valid\n");
         }
-        // What editors and `echo` do to a body that was saved to look at.
+        // Editors and `echo` add a line break to a body that a person saves.
         let hint = match body.strip_suffix(b"\n") {
-            Some(shorter) if holds(shorter) => ", but it is without the line break at their end",
+            Some(shorter) if holds(shorter) => {
+                "; it matches without the line break at the end, which an editor or `echo` may have added"
+            }
             _ => "",
         };
         Err(Failure::WrongSignature { hint })

@@ -208,7 +208,7 @@ fn point_in_time_recovery_is_checked_if_the_table_has_backups() {
 #[test]
 fn an_address_without_a_receiver_is_found() {
     let at = |url: &str| run_with(&["doctor", "--json", "--url", url], WITH_SECRET, "");
-    is_wrong(&at("http://127.0.0.1:9"), "receiver", "cargo sonotheia serve");
+    is_wrong(&at("http://127.0.0.1:9"), "receiver", "sonotheia serve");
     let lax = Mock::start(|_| answer(200, r#"{"received":true}"#));
     is_wrong(&at(&lax.url), "forged event", "anybody can send");
     is_wrong(&at(&lax.url), "signed event", "not this receiver's");

@@ -1,4 +1,4 @@
-//! The ends of `results` and `tail`: a page that fails, an interrupt, and a reader that goes away.
+//! The ends of commands: a page that fails, an interrupt, and a reader of the output that goes away.
 
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
@@ -140,4 +140,93 @@ fn a_command_ends_when_nobody_reads_its_output() {
         std::io::Read::read_to_string(&mut tail.0.stderr.take().unwrap(), &mut said).unwrap();
         assert_eq!(said, "");
     }
+}
+
+#[test]
+fn an_interrupted_send_sums_up_what_it_did() {
+    let slow = Mock::start(|seen| {
+        if seen.header("x-sonotheia-event-id").ends_with("_20") {
+            std::thread::sleep(std::time::Duration::from_secs(8));
+        }
+        answer(200, r#"{"received":true,"duplicate":false,"event_id":"e"}"#)
+    });
+    for more in [&["--concurrency", "1"][..], &["--concurrency", "4"]] {
+        let before = slow.seen().len();
+        let send = [
+            "send", "--count", "100000", "--secret", SECRET, "--url", &slow.url,
+        ];
+        let has_begun = || {
+            let seen = slow.seen();
+            let new = &seen[before..];
+            new.iter()
+                .any(|seen| seen.header("x-sonotheia-event-id").ends_with("_20"))
+        };
+        let begun = std::time::Instant::now();
+        let output = interrupted(&[&send[..], more].concat(), &[], has_begun);
+        assert!(
+            begun.elapsed() < std::time::Duration::from_secs(7),
+            "it waited for the answer"
+        );
+        failed(&output, "interrupted: ");
+        failed(&output, "of 100000 deliveries have an answer");
+        let said = text(&output.stdout);
+        assert!(
+            said.contains(" sent in ") && said.contains(" accepted, 0 duplicate, 0 refused"),
+            "{said}"
+        );
+        assert!(said.contains("latency p50"), "{said}");
+    }
+}
+
+#[test]
+fn every_command_ends_quietly_when_its_reader_has_read_enough() {
+    let server = serve(&[], Some(SECRET));
+    server.samples(&[]);
+    let table = server.table().join(" ");
+    let url = &server.url;
+    for command in [
+        format!("send --secret '{SECRET}' --url {url}"),
+        format!("send --count 50 --secret '{SECRET}' --url {url}"),
+        format!("results --all --url {url}"),
+        format!("results --all --json {table}"),
+        format!("tail -n 100 --url {url}"),
+        format!("tail --follow --interval 600 {table}"),
+        format!("event evt_ --url {url} --body"),
+        format!("doctor --secret '{SECRET}' --url {url}"),
+        format!("redrive {table}"),
+        "register https://receiver.example/webhook --secret s".to_owned(),
+        "sign --secret s /dev/null".to_owned(),
+        "completions bash".to_owned(),
+        "man".to_owned(),
+        "man send".to_owned(),
+        "--help".to_owned(),
+    ] {
+        // `true` closes the pipe before the first line, and `head` after it.
+        for reader in ["head -n 1", "true"] {
+            let script = format!("set -o pipefail; \"$0\" {command} | {reader}");
+            let mut shell = std::process::Command::new("bash");
+            let output = shell
+                .args(["-c", &script, env!("CARGO_BIN_EXE_sonotheia")])
+                .output()
+                .unwrap();
+            let said = text(&output.stderr);
+            if command.starts_with("event") || command.starts_with("doctor") {
+                assert!(
+                    !said.contains("Broken pipe") && !said.contains("panicked"),
+                    "{command}: {said}"
+                );
+            } else {
+                assert_eq!(output.status.code(), Some(0), "{command} | {reader}: {said}");
+                assert_eq!(said, "", "{command} | {reader}");
+            }
+        }
+    }
+    // A full disk is another thing.
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let output = sonotheia(&["results", "--url", url])
+        .stdout(full)
+        .stderr(Stdio::piped())
+        .output()
+        .unwrap();
+    failed(&output, "cannot write to standard output");
 }

@@ -5,7 +5,9 @@
 )]
 
 mod addresses;
+mod display;
 mod doctor;
+mod doctor_faults;
 mod ends;
 mod environment;
 mod erase;
@@ -20,6 +22,7 @@ mod lists;
 mod manual;
 mod mock;
 mod mock_api;
+mod names;
 mod proxies;
 mod reads;
 mod reconcile;
@@ -32,6 +35,8 @@ mod serve_log;
 mod serve_secret;
 mod serve_table;
 mod tls;
+mod transcripts;
+mod unanswered;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
@@ -380,7 +385,7 @@ fn send_fails_where_an_answer_is_not_the_expected_one() {
     assert!(text(&output.stdout).contains("401"), "{}", text(&output.stdout));
     // Nobody listens on the discard port.
     let output = run(&["send", "--url", "http://127.0.0.1:9", "--secret", SECRET], "");
-    failed(&output, "cargo sonotheia serve");
+    failed(&output, "sonotheia serve");
 }
 
 #[test]

@@ -168,7 +168,7 @@ fn a_table_that_cannot_be_read_is_reported_in_one_line() {
     );
     failed(
         &run(&["results", "--url", "http://127.0.0.1:9"], ""),
-        "cargo sonotheia serve",
+        "sonotheia serve",
     );
     failed(
         &run(&["results", "--url", endpoint], ""),

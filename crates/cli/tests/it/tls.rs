@@ -47,7 +47,7 @@ fn tunnel(port: u16) -> (u16, mpsc::Receiver<String>) {
 
 /// A server with a certificate for `localhost`, `aws.example` and `api.example`, which answers each request with `{}`.
 /// Returns its port and the file of its root.
-fn server(folder: &Path) -> (u16, PathBuf) {
+pub fn server(folder: &Path) -> (u16, PathBuf) {
     let mut authority = CertificateParams::new(Vec::new()).unwrap();
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate().unwrap()).unwrap();

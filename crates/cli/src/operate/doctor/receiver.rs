@@ -15,6 +15,7 @@ use crate::args::random_hex;
 use crate::client::{self, Answer};
 use crate::failure::Failure;
 use crate::interrupt::blocking;
+use crate::program;
 
 /// The largest difference of two clocks. AWS refuses requests whose time is 5 minutes off.
 const MAX_SKEW: Duration = Duration::from_secs(60);
@@ -33,7 +34,7 @@ impl Receiver {
     /// Prepares requests. This makes no call.
     pub fn new(url: Uri) -> Result<Self, Failure> {
         client::check(&url)?;
-        let agent = client::config(&url).build().into();
+        let agent = client::agent(client::config(&url).build());
         Ok(Self { agent, url })
     }
 
@@ -48,15 +49,14 @@ impl Receiver {
         let id = format!("evt_doctor_{}", random_hex::<8>()?);
         let event = sample_events::event("system.health_check", Envelope::Schema, &id, "", Timestamp::now());
         let body = event.map(|event| event.to_string()).unwrap_or_default();
-        // Nobody else has this key.
+        // A random key, so that the signature is a forgery.
         let forger = Secret::new(random_hex::<32>()?)?;
 
         // The forged event comes first, because it changes nothing. Its answer has the receiver's clock, too.
         let forged = match self.post(&body, &forger).await {
             Ok(answer) => answer,
             Err(failure) => {
-                let mend = "start it with `cargo sonotheia serve`, or give its address with --url";
-                report.add("receiver", wrong(unanswered(&failure), mend));
+                report.add("receiver", unanswered(&failure));
                 return Ok(());
             }
         };
@@ -102,7 +102,7 @@ impl Receiver {
         for is_second in [false, true] {
             let answer = match self.post(body, secret).await {
                 Ok(answer) => answer,
-                Err(failure) => return (wrong(unanswered(&failure), LOG), is_second),
+                Err(failure) => return (unanswered(&failure), is_second),
             };
             if answer.status != 200 {
                 let what = format!("the receiver answered it with {}", answer.status);
@@ -141,16 +141,24 @@ fn mend(status: u16) -> &'static str {
             "a part in front of the function refuses it: see the gateway's resource policy and the firewall"
         }
         404 | 405 => "this is not the webhook's address; the stack's output WebhookUrl is",
+        413 => "the limit for bodies is too small: see the stack's parameter MaxBodyBytes",
+        429 => "a limit for requests is too low: see the stack's parameter RateLimit, and try again later",
         503 => "it cannot reach its table or its secret: see the function's log for `not available`",
         _ => LOG,
     }
 }
 
-/// No answer, without the advice that other commands give.
-fn unanswered(failure: &Failure) -> String {
+/// A request without an answer.
+fn unanswered(failure: &Failure) -> Found {
     match failure {
-        Failure::Http { url, source } => format!("no answer from {url}: {source}"),
-        other => with_causes(other),
+        Failure::Http { url, source } => {
+            let address = format!(
+                "start a receiver on this machine with `{} serve`, or give its address with --url",
+                program::name()
+            );
+            wrong(format!("no answer from {url}: {source}"), source.mend(&address))
+        }
+        other => wrong(with_causes(other), LOG),
     }
 }
 

@@ -1,4 +1,4 @@
-//! What is sent, in which order: decided before the first delivery, and the same for the same seed.
+//! The deliveries of a run and their order. The plan is complete before the first delivery, and depends on the seed only.
 
 /// One delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -7,15 +7,15 @@ pub enum Step {
     New,
     /// A new event with a wrong signature.
     Corrupt,
-    /// The event of that earlier step, which is `New`, byte for byte.
+    /// The same bytes as an earlier step, which is `New`.
     Repeat(usize),
 }
 
-/// `count` steps, so many per cent of them repeats and corrupt, to the nearest whole one.
+/// Makes `count` steps. `duplicates` and `corrupt` are shares in per cent, rounded to whole steps.
 pub fn plan(count: usize, duplicates: u8, corrupt: u8, seed: u64) -> Vec<Step> {
     let share = |percent: u8| (count * usize::from(percent) + 50) / 100;
     let corrupt = share(corrupt);
-    // The first one has nothing to repeat.
+    // The first step has nothing to repeat.
     let repeats = share(duplicates).min((count - corrupt).saturating_sub(1));
 
     let mut steps = vec![Step::New; count];
@@ -55,7 +55,7 @@ mod tests {
     }
 
     #[test]
-    fn the_shares_are_exact_wherever_they_can_be() {
+    fn the_shares_are_exact_if_they_can_be() {
         for (count, duplicates, corrupt, expected) in [
             (8, 0, 0, [8, 0, 0]),
             (200, 10, 5, [170, 20, 10]),

@@ -1,8 +1,8 @@
-//! The sender's side of a delivery (contract, section 1), and whether its answer is the expected one.
+//! The sender's side of a delivery (contract, section 1), and the check of its answer.
 
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Condvar, Mutex, PoisonError, mpsc};
+use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use axum::http::{HeaderValue, StatusCode, Uri};
@@ -14,14 +14,18 @@ use sonotheia_webhook::timestamp::Timestamp;
 use ureq::Agent;
 
 use super::plan::Step;
-use crate::client;
+use crate::client::{self, Unanswered};
+use crate::show::clip;
 
-/// The most of an answer that is read. The receiver's own are under a kilobyte.
+/// The most characters of a text from outside in a line.
+const MAX_TEXT: usize = 300;
+
+/// The most bytes of an answer that the command reads. The receiver's answers have less than a kilobyte.
 const MAX_ANSWER_BYTES: u64 = 1 << 16;
 
-/// Where bodies come from.
+/// The place that bodies come from.
 pub enum Source {
-    /// Sample events of these types in turn, all of them at one time, a session a round.
+    /// Sample events of these types in turn, all with one time, and with one session for each round of types.
     Samples {
         types: Vec<String>,
         envelope: Envelope,
@@ -31,7 +35,7 @@ pub enum Source {
     File(Vec<u8>),
 }
 
-/// What the contract promises for a delivery.
+/// The answer that the contract promises for a delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expected {
     /// 200, and not a duplicate.
@@ -39,9 +43,9 @@ pub enum Expected {
     /// 200, and a duplicate.
     Duplicate,
     /// 401.
-    Refused,
+    Forged,
     /// Any 2xx.
-    Taken,
+    Success,
 }
 
 impl fmt::Display for Expected {
@@ -49,22 +53,22 @@ impl fmt::Display for Expected {
         f.write_str(match self {
             Self::New => "200 accepted",
             Self::Duplicate => "200 duplicate",
-            Self::Refused => "401 invalid_signature",
-            Self::Taken => "any 2xx",
+            Self::Forged => "401 invalid_signature",
+            Self::Success => "any 2xx",
         })
     }
 }
 
-/// An answer's status, and of its body what matters here.
+/// An answer: its status, and the members of its body that the command uses.
 #[derive(Debug)]
 pub struct Answer {
     pub status: StatusCode,
-    pub told: Told,
+    pub receipt: Receipt,
 }
 
-/// The members of a receipt and of a failure. A body that is neither has none of them.
+/// The members of a receipt and of an error. Another body has none of them.
 #[derive(Debug, Default, Deserialize)]
-pub struct Told {
+pub struct Receipt {
     pub duplicate: Option<bool>,
     pub event_id: Option<String>,
     pub code: Option<String>,
@@ -74,16 +78,16 @@ pub struct Told {
 impl Answer {
     fn is(&self, expected: Expected) -> bool {
         match expected {
-            Expected::New => self.status == StatusCode::OK && self.told.duplicate == Some(false),
-            Expected::Duplicate => self.status == StatusCode::OK && self.told.duplicate == Some(true),
-            Expected::Refused => self.status == StatusCode::UNAUTHORIZED,
-            Expected::Taken => self.status.is_success(),
+            Expected::New => self.status == StatusCode::OK && self.receipt.duplicate == Some(false),
+            Expected::Duplicate => self.status == StatusCode::OK && self.receipt.duplicate == Some(true),
+            Expected::Forged => self.status == StatusCode::UNAUTHORIZED,
+            Expected::Success => self.status.is_success(),
         }
     }
 
     /// The outcome in a word or two.
     fn outcome(&self) -> &str {
-        match (self.told.duplicate, &self.told.code) {
+        match (self.receipt.duplicate, &self.receipt.code) {
             (Some(false), _) => "accepted",
             (Some(true), _) => "duplicate",
             (None, Some(code)) => code,
@@ -92,12 +96,12 @@ impl Answer {
     }
 }
 
-/// A delivery and what came of it.
+/// A delivery and its answer.
 pub struct Delivery {
     pub event_type: Option<String>,
     pub event_id: Option<String>,
     pub expected: Expected,
-    pub answer: Result<Answer, ureq::Error>,
+    pub answer: Result<Answer, Box<Unanswered>>,
     pub latency: Duration,
 }
 
@@ -108,26 +112,28 @@ impl Delivery {
 }
 
 impl fmt::Display for Delivery {
-    /// Status, outcome, type, id; and where it was not as expected, how.
+    /// Status, outcome, type, id; and the difference if the answer is not the expected answer.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut event_id = self.event_id.as_deref();
         let mut reason = None;
         match &self.answer {
             Ok(answer) => {
-                event_id = answer.told.event_id.as_deref().or(event_id);
-                reason.clone_from(&answer.told.message);
-                write!(f, "{} {:<17}", answer.status.as_u16(), answer.outcome())?;
+                event_id = answer.receipt.event_id.as_deref().or(event_id);
+                reason.clone_from(&answer.receipt.message);
+                let outcome = clip(answer.outcome(), MAX_TEXT);
+                write!(f, "{} {outcome:<17}", answer.status.as_u16())?;
             }
             Err(error) => {
                 reason = Some(error.to_string());
                 write!(f, "--- {:<17}", "no answer")?;
             }
         }
-        let event_type = self.event_type.as_deref().unwrap_or("-");
-        write!(f, "  {event_type:<24}  {}", event_id.unwrap_or("-"))?;
+        let text = |text: Option<&str>| clip(text.unwrap_or("-"), MAX_TEXT);
+        let event_type = text(self.event_type.as_deref());
+        write!(f, "  {event_type:<24}  {}", text(event_id))?;
         if !self.is_as_expected() {
             write!(f, "  (expected {}", self.expected)?;
-            reason.map_or(Ok(()), |reason| write!(f, "; {reason}"))?;
+            reason.map_or(Ok(()), |reason| write!(f, "; {}", clip(&reason, MAX_TEXT)))?;
             write!(f, ")")?;
         }
         Ok(())
@@ -141,15 +147,15 @@ pub struct Sender {
     secret: Secret,
     source: Source,
     steps: Vec<Step>,
-    /// Makes the ids of this run unlike those of any other.
+    /// A part of all ids of this run, so that no other run has the same ids.
     run: String,
     next: AtomicUsize,
-    /// A step's answer, once it is there: whether the event was taken.
-    taken: Mutex<Vec<Option<bool>>>,
+    /// True for each answered step whose event the receiver accepted.
+    accepted: Mutex<Vec<Option<bool>>>,
     answered: Condvar,
 }
 
-/// A body with what the headers say about it.
+/// A body, and the values of its headers.
 struct Letter {
     body: Vec<u8>,
     event_type: Option<String>,
@@ -157,7 +163,7 @@ struct Letter {
 }
 
 impl Sender {
-    /// Sends nothing yet. Keeps up to `connections` open.
+    /// Prepares deliveries over at most `connections` connections. This sends nothing.
     pub fn new(
         target: Uri,
         secret: Secret,
@@ -172,11 +178,11 @@ impl Sender {
             .user_agent("Sonotheia-Webhook/1.0")
             .build();
         Self {
-            agent: config.into(),
+            agent: client::agent(config),
             target,
             secret,
             source,
-            taken: Mutex::new(vec![None; steps.len()]),
+            accepted: Mutex::new(vec![None; steps.len()]),
             steps,
             run,
             next: AtomicUsize::new(0),
@@ -184,13 +190,12 @@ impl Sender {
         }
     }
 
-    /// Takes steps until there are none left, or nobody wants to hear of them.
-    pub fn work(&self, deliveries: &mpsc::Sender<Delivery>) {
+    /// Makes the deliveries until the steps or the listener end. `hand_over` returns false if nobody listens any more.
+    pub fn work(&self, hand_over: impl Fn(Delivery) -> bool) {
         loop {
             let n = self.next.fetch_add(1, Ordering::Relaxed);
             let Some(step) = self.steps.get(n) else { return };
-            let delivery = self.take(n, *step);
-            if deliveries.send(delivery).is_err() {
+            if !hand_over(self.take(n, *step)) {
                 return;
             }
         }
@@ -198,12 +203,12 @@ impl Sender {
 
     fn take(&self, n: usize, step: Step) -> Delivery {
         let expected = match (&self.source, step) {
-            (Source::File(_), _) => Expected::Taken,
+            (Source::File(_), _) => Expected::Success,
             (_, Step::New) => Expected::New,
-            (_, Step::Corrupt) => Expected::Refused,
-            // Who knows whether an event that was not answered well is stored.
-            (_, Step::Repeat(of)) if self.was_taken(of) => Expected::Duplicate,
-            (_, Step::Repeat(_)) => Expected::Taken,
+            (_, Step::Corrupt) => Expected::Forged,
+            // An event without a good answer may be stored or not.
+            (_, Step::Repeat(of)) if self.was_accepted(of) => Expected::Duplicate,
+            (_, Step::Repeat(_)) => Expected::Success,
         };
         let letter = self.letter(if let Step::Repeat(of) = step { of } else { n });
         let signed = if step == Step::Corrupt {
@@ -224,8 +229,8 @@ impl Sender {
         let answer = self.post(n, &letter, &signature);
         let latency = begun.elapsed();
 
-        let taken = answer.as_ref().is_ok_and(|answer| answer.status.is_success());
-        self.taken.lock().unwrap_or_else(PoisonError::into_inner)[n] = Some(taken);
+        let accepted = answer.as_ref().is_ok_and(|answer| answer.status.is_success());
+        self.accepted.lock().unwrap_or_else(PoisonError::into_inner)[n] = Some(accepted);
         self.answered.notify_all();
         Delivery {
             event_type: letter.event_type,
@@ -236,18 +241,21 @@ impl Sender {
         }
     }
 
-    /// Waits for an earlier step's answer. It comes: steps are begun in order, and a new event waits for none.
-    fn was_taken(&self, n: usize) -> bool {
-        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Waits for the answer of an earlier step. The answer comes: steps begin in order, and a new event waits for no other.
+    fn was_accepted(&self, n: usize) -> bool {
+        let mut answers = self.accepted.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
-            if let Some(taken) = taken[n] {
-                return taken;
+            if let Some(accepted) = answers[n] {
+                return accepted;
             }
-            taken = self.answered.wait(taken).unwrap_or_else(PoisonError::into_inner);
+            answers = self
+                .answered
+                .wait(answers)
+                .unwrap_or_else(PoisonError::into_inner);
         }
     }
 
-    /// The event of step `n`: the same one whenever it is asked for.
+    /// The event of step `n`. It is the same event at each call.
     fn letter(&self, n: usize) -> Letter {
         match &self.source {
             Source::Samples {
@@ -279,7 +287,12 @@ impl Sender {
         }
     }
 
-    fn post(&self, n: usize, letter: &Letter, signature: &str) -> Result<Answer, ureq::Error> {
+    fn post(&self, n: usize, letter: &Letter, signature: &str) -> Result<Answer, Box<Unanswered>> {
+        self.exchange(n, letter, signature)
+            .map_err(|error| Unanswered::new(&self.target, &error).into())
+    }
+
+    fn exchange(&self, n: usize, letter: &Letter, signature: &str) -> Result<Answer, ureq::Error> {
         let mut request = self
             .agent
             .post(&self.target)
@@ -304,7 +317,7 @@ impl Sender {
             .read_to_vec()?;
         Ok(Answer {
             status: response.status(),
-            told: serde_json::from_slice(&body).unwrap_or_default(),
+            receipt: serde_json::from_slice(&body).unwrap_or_default(),
         })
     }
 }
