@@ -52,7 +52,7 @@ export function consumer(dynamodb: DynamoDBClient, settings: Settings) {
 /** Checks the members of the detail, so that the rest of the code can rely on them. */
 function read(detail: unknown): Detail {
   if (!isObject(detail) || !Object.keys(MEMBERS).every((name) => typeof detail[name] === "string")) {
-    throw new UnreadableEvent(`the detail needs the strings ${Object.keys(MEMBERS)}: is this Sonotheia's bus?`);
+    throw new UnreadableEvent(`the detail needs the strings ${Object.keys(MEMBERS).join(", ")}: is this Sonotheia's bus?`);
   }
   if (detail["event_id"] === "") throw new UnreadableEvent("event_id is empty");
   return detail as unknown as Detail;
