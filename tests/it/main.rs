@@ -5,6 +5,7 @@ mod body_rules;
 mod configuration;
 mod contract;
 mod cost;
+mod examples;
 mod faults;
 mod fronts;
 mod golden;
