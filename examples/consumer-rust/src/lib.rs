@@ -1,14 +1,17 @@
 //! Opens a case for each SAR event and each alert of Sonotheia, at most once for each event.
 
+mod error;
+
 use aws_lambda_events::eventbridge::EventBridgeEvent;
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::primitives::{DateTime, DateTimeFormat};
 use aws_sdk_dynamodb::types::AttributeValue;
 use lambda_runtime::LambdaEvent;
 use serde::Deserialize;
 use serde_json::{Map, Value};
+
+pub use error::Error;
 
 /// The published event. Every member is always there, and always a string; `""` means that the event has none.
 #[derive(Debug, Deserialize)]
@@ -29,24 +32,6 @@ pub struct Detail {
 #[derive(Deserialize)]
 struct Body {
     data: Map<String, Value>,
-}
-
-/// Why an event did not become a case. Lambda tries it again, then puts it into the dead-letter queue.
-#[derive(Debug, thiserror::Error)]
-#[expect(missing_docs, reason = "the messages say it")]
-pub enum Error {
-    #[error("the detail is not a published event: is this Sonotheia's bus?")]
-    Detail(#[source] serde_json::Error),
-    #[error("event_id is empty")]
-    NoId,
-    #[error("the bus had no room for the body: read it with GET /events/{0}")]
-    NoBody(String),
-    #[error("the body of event {0} is not an event")]
-    Body(String, #[source] serde_json::Error),
-    #[error("received_at is not a time: {0}")]
-    Time(String),
-    #[error("DynamoDB did not store the case")]
-    Store(#[from] Box<SdkError<PutItemError>>),
 }
 
 /// How an event ended that needs no retry.

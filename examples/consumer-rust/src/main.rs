@@ -21,9 +21,9 @@ async fn main() -> Result<(), Error> {
         table: env::var("CASES_TABLE")?,
         days: env::var("CASE_DAYS")?.parse()?,
     };
-    let consumer = &consumer;
-    lambda_runtime::run(service_fn(async move |event: LambdaEvent<_>| {
-        consumer.handle(event).await.map(|_| ())
+    lambda_runtime::run(service_fn(async |event: LambdaEvent<_>| -> Result<(), Error> {
+        consumer.handle(event).await?;
+        Ok(())
     }))
     .await
 }

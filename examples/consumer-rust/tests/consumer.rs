@@ -1,5 +1,4 @@
 //! The consumer with the SDK's own mocks, and with the events that the receiver's own code makes.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on stops here")]
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
