@@ -13,14 +13,14 @@ use sonotheia_webhook::lambda::UNKNOWN_RESOURCE;
 use crate::policies::{parse, text};
 use testkit::*;
 
-fn resource(file: &str, name: &str) -> Value {
+pub(crate) fn resource(file: &str, name: &str) -> Value {
     let resource = parse(&text(file))["Resources"][name]["Properties"].clone();
     assert!(resource.is_object(), "{file} has no {name}");
     resource
 }
 
 /// A stored item as the table's stream hands it to a pipe.
-fn stream_event(item: &std::collections::HashMap<String, AttributeValue>) -> Value {
+pub(crate) fn stream_event(item: &std::collections::HashMap<String, AttributeValue>) -> Value {
     let image = item.iter().map(|(name, value)| {
         let value = match value {
             AttributeValue::S(text) => json!({"S": text}),
@@ -36,7 +36,7 @@ fn stream_event(item: &std::collections::HashMap<String, AttributeValue>) -> Val
 
 /// Whether an event matches a pattern of exact values and of absent members ("Amazon EventBridge event
 /// patterns").
-fn matches(pattern: &Value, event: &Value) -> bool {
+pub(crate) fn matches(pattern: &Value, event: &Value) -> bool {
     match pattern {
         Value::Object(members) => members
             .iter()
@@ -57,7 +57,7 @@ fn matches(pattern: &Value, event: &Value) -> bool {
 
 /// Replaces each `<$.path>` by its string, as Pipes does. AWS does not document what an absent path becomes, so
 /// this function fails on it. Returns the detail and the paths.
-fn fill(template: &str, event: &Value) -> (Value, Vec<String>) {
+pub(crate) fn fill(template: &str, event: &Value) -> (Value, Vec<String>) {
     let mut filled = String::new();
     let mut paths = Vec::new();
     let mut rest = template;
@@ -78,7 +78,7 @@ fn fill(template: &str, event: &Value) -> (Value, Vec<String>) {
 }
 
 /// The members of what the stack publishes (contract, section 8).
-const MEMBERS: [&str; 8] = [
+pub(crate) const MEMBERS: [&str; 8] = [
     "alert",
     "body",
     "event_id",
