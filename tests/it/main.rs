@@ -5,11 +5,8 @@ mod body_rules;
 mod configuration;
 mod contract;
 mod cost;
-<<<<<<< HEAD
 mod erasure;
-=======
 mod examples;
->>>>>>> examples
 mod faults;
 mod fronts;
 mod golden;
