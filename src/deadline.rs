@@ -8,7 +8,9 @@
 //! | [`DYNAMODB`] | 2.5 s in all, 1.2 s for each of 3 attempts | the request |
 //! | [`SECRETS_MANAGER`] | 1.5 s in all, 1 s for each of 2 attempts | the request |
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use crate::timestamp::Timestamp;
 
