@@ -166,6 +166,8 @@ impl Delivered<'_> {
         let condition = self.condition;
         let is_excused = self.delivery.is_disturbed()
             || self.delivery.was_frozen()
+            // A start that froze has used up the time of the first request.
+            || condition.since_thaw_ms() < ANSWER_MS
             || condition.since_fault_ms(Service::Vault) < RECOVERED_MS
             || condition.since_jump_ms() < RECOVERED_MS;
         if !is_excused {

@@ -87,9 +87,13 @@ impl Condition {
         self.frozen_until_ms.store(self.clock.now_ms() + ms, Ordering::Relaxed);
     }
 
+    /// The milliseconds since the end of the last freeze. Negative while the environment is frozen.
+    pub fn since_thaw_ms(&self) -> i64 {
+        self.clock.now_ms() - self.frozen_until_ms.load(Ordering::Relaxed)
+    }
+
     fn thaws_in(&self) -> Option<Duration> {
-        let left = self.frozen_until_ms.load(Ordering::Relaxed) - self.clock.now_ms();
-        u64::try_from(left).ok().filter(|left| *left > 0).map(Duration::from_millis)
+        u64::try_from(-self.since_thaw_ms()).ok().filter(|left| *left > 0).map(Duration::from_millis)
     }
 }
 

@@ -3,6 +3,10 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use axum::body::Body;
+use axum::http::Request;
+
+use crate::delivery::Delivery;
 use crate::environment::Environment;
 use crate::world::{World, lock};
 
@@ -54,7 +58,12 @@ impl Fleet {
             let calm = world.rng().u64(5_000..120_000);
             world.set_weather([60, 60]);
             tokio::time::sleep(Duration::from_millis(calm)).await;
-            let (environment, what) = (self.any(), world.rng().u32(0..100));
+            let environment = self.any();
+            // Lambda may start an environment ahead of its first delivery.
+            let health = Request::get("/health").body(Body::empty()).expect("a request");
+            let start = Delivery::of_start(world.clock.now_ms());
+            let (early, what) = (environment.clone(), world.rng().u32(0..100));
+            tokio::spawn(async move { early.request(health, start).await });
             match what {
                 0..30 => {
                     let weather = [(); 2].map(|()| world.rng().u32(0..1000));
