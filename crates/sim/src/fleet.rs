@@ -1,4 +1,4 @@
-//! The environments, and the events that befall them.
+//! The environments, and their mishaps.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -12,6 +12,9 @@ use crate::world::{World, lock};
 
 /// The number of environments that run at once.
 const SIZE: usize = 4;
+
+/// The broken calls in a thousand, to DynamoDB and to Secrets Manager, while there is no storm.
+pub const USUAL_WEATHER: [u32; 2] = [50, 50];
 
 /// The environments.
 pub struct Fleet {
@@ -51,51 +54,55 @@ impl Fleet {
         }
     }
 
-    /// Kills and freezes environments, sets their clocks, and changes the weather of the network, for ever.
-    pub async fn trouble(self: Arc<Self>) {
-        let world = self.world.clone();
-        loop {
-            let calm = world.rng().u64(5_000..120_000);
-            world.set_weather([60, 60]);
-            tokio::time::sleep(Duration::from_millis(calm)).await;
-            let environment = self.any();
-            // Lambda may start an environment ahead of its first delivery.
-            let health = Request::get("/health").body(Body::empty()).expect("a request");
-            let start = Delivery::of_start(world.clock.now_ms());
-            let (early, what) = (environment.clone(), world.rng().u32(0..100));
-            tokio::spawn(async move { early.request(health, start).await });
-            match what {
-                0..30 => {
-                    let weather = [(); 2].map(|()| world.rng().u32(0..1000));
-                    let ms = world.rng().u64(500..30_000);
-                    world.trace(&format!("bad weather {weather:?} for {ms} ms"));
-                    world.ledger().count("storms");
-                    world.set_weather(weather);
-                    tokio::time::sleep(Duration::from_millis(ms)).await;
-                }
-                30..55 => {
-                    world.trace(&format!("environment {} dies", environment.condition.number));
-                    world.ledger().count("deaths of a process");
-                    environment.kill();
-                }
-                55..75 => {
-                    let most = if world.chance(300) { 1_200_000 } else { 8_000 };
-                    let ms = world.rng().i64(10..most);
-                    world.trace(&format!("environment {} freezes for {ms} ms", environment.condition.number));
-                    world.ledger().count("freezes");
-                    environment.condition.freeze(ms);
-                }
-                75..90 => {
-                    let ms = world.rng().i64(-600..600);
-                    self.set_clock(&environment, ms);
-                }
-                _ => {
-                    let ms = world.rng().i64(-7_200_000..7_200_000);
-                    self.set_clock(&environment, ms);
-                    let minutes = world.rng().u64(1..30);
-                    tokio::time::sleep(Duration::from_secs(60 * minutes)).await;
-                    self.set_clock(&environment, 0);
-                }
+    /// Sets the weather of the network for a time.
+    pub async fn storm(self: Arc<Self>) {
+        let world = &self.world;
+        let weather = [(); 2].map(|()| world.rng().u32(100..1000));
+        let ms = world.rng().u64(20..20_000);
+        world.trace(&format!("bad weather {weather:?} for {ms} ms"));
+        world.ledger().count("storms");
+        world.set_weather(weather);
+        tokio::time::sleep(Duration::from_millis(ms)).await;
+        world.set_weather(USUAL_WEATHER);
+    }
+
+    /// Kills or freezes an environment, or sets its clock, at about the time of the next deliveries.
+    pub async fn mishap(self: Arc<Self>) {
+        let world = &self.world;
+        let wait = world.rng().u64(0..120);
+        let what = world.rng().u32(0..100);
+        tokio::time::sleep(Duration::from_millis(wait)).await;
+        let environment = self.any();
+        let number = environment.condition.number;
+        match what {
+            0..30 => {
+                world.trace(&format!("environment {number} dies"));
+                world.ledger().count("deaths of a process");
+                environment.kill();
+            }
+            30..55 => {
+                let most = if world.chance(300) { 1_200_000 } else { 8_000 };
+                let ms = world.rng().i64(10..most);
+                world.trace(&format!("environment {number} freezes for {ms} ms"));
+                world.ledger().count("freezes");
+                environment.condition.freeze(ms);
+            }
+            55..80 => {
+                let ms = world.rng().i64(-600..600);
+                self.set_clock(&environment, ms);
+            }
+            80..88 => {
+                let ms = world.rng().i64(-7_200_000..7_200_000);
+                self.set_clock(&environment, ms);
+                let minutes = world.rng().u64(1..60);
+                tokio::time::sleep(Duration::from_secs(60 * minutes)).await;
+                self.set_clock(&environment, 0);
+            }
+            _ => {
+                // Lambda may start an environment ahead of its first delivery.
+                let health = Request::get("/health").body(Body::empty()).expect("a request");
+                let start = Delivery::of_start(world.clock.now_ms());
+                environment.request(health, start).await;
             }
         }
     }

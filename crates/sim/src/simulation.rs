@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 
 use crate::environment::{log, operator};
-use crate::fleet::Fleet;
+use crate::fleet::{Fleet, USUAL_WEATHER};
 use crate::options::{Check, Options};
 use crate::reads::Reader;
 use crate::sender::Sender;
@@ -18,7 +18,7 @@ use crate::world::{TABLE, World};
 const ENOUGH: usize = 20;
 
 /// The mean time between two events, in milliseconds.
-const BETWEEN_EVENTS_MS: u64 = 120_000;
+const BETWEEN_EVENTS_MS: u64 = 300_000;
 
 /// The result of a simulation.
 #[derive(Clone, Debug)]
@@ -61,14 +61,20 @@ async fn simulate(world: Arc<World>) -> Report {
     let sender = Sender::new(world.clone(), fleet.clone());
     let reader = Reader { world: world.clone(), fleet: fleet.clone() };
     let mut background = JoinSet::new();
-    background.spawn(fleet.clone().trouble());
     background.spawn(rotate(world.clone(), secrets));
     background.spawn(reader.read());
     background.spawn(delete_and_compare(world.clone()));
 
+    world.set_weather(USUAL_WEATHER);
     let mut sending = JoinSet::new();
     while sender.deliveries() < world.options.deliveries && !is_over(&world) {
         let burst = if world.chance(60) { world.rng().u64(2..20) } else { 1 };
+        if world.chance(150) {
+            background.spawn(fleet.clone().storm());
+        }
+        if world.chance(250) {
+            background.spawn(fleet.clone().mishap());
+        }
         for _ in 0..burst {
             sending.spawn(sender.clone().send());
         }
@@ -76,6 +82,9 @@ async fn simulate(world: Arc<World>) -> Report {
         tokio::time::sleep(Duration::from_millis(wait)).await;
         while let Some(sent) = sending.try_join_next() {
             sent.expect("no panic");
+        }
+        while let Some(done) = background.try_join_next() {
+            done.expect("no panic");
         }
     }
     // The sender goes on with its schedule, and with replays that are due within it.
