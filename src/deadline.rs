@@ -76,8 +76,7 @@ impl Start {
     /// has waited for it. Several first requests can wait at once.
     pub fn time_for_request(&self, now: Timestamp) -> Duration {
         let (wall, monotonic) = self.ready;
-        let has_waited =
-            monotonic.elapsed() < WAITING && now.since(wall).is_none_or(|age| age < WAITING);
+        let has_waited = monotonic.elapsed() < WAITING && now.since(wall).is_none_or(|age| age < WAITING);
         if has_waited {
             REQUEST.saturating_sub(self.process.elapsed())
         } else {

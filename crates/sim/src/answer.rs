@@ -43,7 +43,10 @@ impl Delivered<'_> {
             400 => self.rejected(),
             401 => self.refused(),
             409 => self.conflict(),
-            413 => self.expect(self.event.kind == Kind::TooLarge, "413 for a body within the limit"),
+            413 => self.expect(
+                self.event.kind == Kind::TooLarge,
+                "413 for a body within the limit",
+            ),
             500..=599 => self.failed(),
             status => self.violation(Check::Answer, &format!("the status {status}")),
         }
@@ -67,12 +70,15 @@ impl Delivered<'_> {
     fn deadline(&self) {
         let now_ms = self.world.clock.now_ms();
         let began_ms = if self.answer.waited_for_start {
-            self.condition.started_ms.max(self.delivery.began_ms)
+            self.condition.started_ms().max(self.delivery.began_ms)
         } else {
             self.delivery.began_ms
         };
         if now_ms - began_ms > ANSWER_MS && !self.delivery.was_frozen() {
-            self.violation(Check::Deadline, &format!("the answer took {} ms", now_ms - began_ms));
+            self.violation(
+                Check::Deadline,
+                &format!("the answer took {} ms", now_ms - began_ms),
+            );
         }
     }
 
@@ -82,7 +88,10 @@ impl Delivered<'_> {
         let status = self.answer.status.as_u16();
         self.expect(has("x-request-id"), "no X-Request-Id");
         self.expect(status != 503 || has("retry-after"), "a 503 without Retry-After");
-        self.expect(status != 401 || has("www-authenticate"), "a 401 without WWW-Authenticate");
+        self.expect(
+            status != 401 || has("www-authenticate"),
+            "a 401 without WWW-Authenticate",
+        );
     }
 
     fn received(&self) {
@@ -92,14 +101,20 @@ impl Delivered<'_> {
             Kind::Event | Kind::WithoutTime | Kind::WithoutId | Kind::Conflict | Kind::Revoked | Kind::TooOld
         );
         self.expect(is_event, "a 200 for a delivery that is no event");
-        self.expect(body["event_id"] == self.event.key.as_str(), "a 200 with another id");
+        self.expect(
+            body["event_id"] == self.event.key.as_str(),
+            "a 200 with another id",
+        );
         if self.is_surely_too_old() {
             self.violation(Check::F, "a 200 for an event that is too old");
         }
         let duplicate = body["duplicate"] == true;
         let now_ms = self.world.clock.now_ms();
         let (key, text) = (&self.event.key, &self.event.body);
-        let found = self.world.ledger().received(self.delivery, key, text, duplicate, now_ms);
+        let found = self
+            .world
+            .ledger()
+            .received(self.delivery, key, text, duplicate, now_ms);
         for (check, text) in found {
             self.violation(check, &text);
         }
@@ -113,15 +128,26 @@ impl Delivered<'_> {
                 let is_invalid = matches!(self.event.kind, Kind::Invalid) || self.is_far_ahead();
                 self.expect(is_invalid, "invalid_event for an event");
             }
-            "event_too_old" => self.expect(self.may_be_too_old(), "event_too_old for an event of the last days"),
+            "event_too_old" => self.expect(
+                self.may_be_too_old(),
+                "event_too_old for an event of the last days",
+            ),
             _ => self.violation(Check::Answer, &format!("a 400 with the code {code:?}")),
         }
         self.has_rejected_record();
     }
 
     fn conflict(&self) {
-        let has_other = self.world.ledger().live.get(&self.event.key).is_some_and(|life| life.body != self.event.body);
-        self.expect(has_other || self.delivery.was_frozen(), "a 409, and no other event has this id");
+        let has_other = self
+            .world
+            .ledger()
+            .live
+            .get(&self.event.key)
+            .is_some_and(|life| life.body != self.event.body);
+        self.expect(
+            has_other || self.delivery.was_frozen(),
+            "a 409, and no other event has this id",
+        );
         self.has_rejected_record();
     }
 
@@ -138,7 +164,10 @@ impl Delivered<'_> {
             return;
         };
         if self.world.vault.revoked_ms(version).is_none() {
-            self.violation(Check::Secret, "a 401 for a signature by the current or the previous secret");
+            self.violation(
+                Check::Secret,
+                "a 401 for a signature by the current or the previous secret",
+            );
         }
     }
 
@@ -156,7 +185,10 @@ impl Delivered<'_> {
             || condition.since_jump_ms() < age_ms + RECOVERED_MS
             || self.delivery.was_frozen();
         if age_ms > SECRET_CACHE_SECONDS as i64 * 1000 + RECOVERED_MS && !is_excused {
-            self.violation(Check::Secret, &format!("a secret was believed {age_ms} ms after its end"));
+            self.violation(
+                Check::Secret,
+                &format!("a secret was believed {age_ms} ms after its end"),
+            );
         }
     }
 

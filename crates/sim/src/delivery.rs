@@ -27,7 +27,13 @@ pub struct Delivery {
 
 impl Delivery {
     /// A delivery that has met no fault.
-    pub fn new(number: u64, began_ms: i64, unsigned: bool, retention_days: u32, clock_is_late: bool) -> Arc<Self> {
+    pub fn new(
+        number: u64,
+        began_ms: i64,
+        unsigned: bool,
+        retention_days: u32,
+        clock_is_late: bool,
+    ) -> Arc<Self> {
         Arc::new(Self {
             number,
             began_ms,

@@ -46,8 +46,7 @@ pub const TOLERATED_MS: i64 = 700;
 pub struct Condition {
     /// The environment's number.
     pub number: u64,
-    /// The true time at which its process began.
-    pub started_ms: i64,
+    started_ms: AtomicI64,
     clock: TrueClock,
     offset_ms: AtomicI64,
     frozen_until_ms: AtomicI64,
@@ -56,6 +55,11 @@ pub struct Condition {
 }
 
 impl Condition {
+    /// The true time at which its process began.
+    pub fn started_ms(&self) -> i64 {
+        self.started_ms.load(Ordering::Relaxed)
+    }
+
     /// Notes a broken call.
     pub fn note_fault(&self, service: Service, now_ms: i64) {
         self.fault_ms[service as usize].store(now_ms, Ordering::Relaxed);
@@ -84,7 +88,8 @@ impl Condition {
 
     /// Stops all work of the environment for a time.
     pub fn freeze(&self, ms: i64) {
-        self.frozen_until_ms.store(self.clock.now_ms() + ms, Ordering::Relaxed);
+        self.frozen_until_ms
+            .store(self.clock.now_ms() + ms, Ordering::Relaxed);
     }
 
     /// The milliseconds since the end of the last freeze. Negative while the environment is frozen.
@@ -93,7 +98,10 @@ impl Condition {
     }
 
     fn thaws_in(&self) -> Option<Duration> {
-        u64::try_from(-self.since_thaw_ms()).ok().filter(|left| *left > 0).map(Duration::from_millis)
+        u64::try_from(-self.since_thaw_ms())
+            .ok()
+            .filter(|left| *left > 0)
+            .map(Duration::from_millis)
     }
 }
 
@@ -115,11 +123,16 @@ impl Write for Log {
         let text = String::from_utf8_lossy(bytes);
         for mark in [SECRET_MARK, PAYLOAD_MARK] {
             if text.contains(mark) {
-                self.0.violation(Check::E, None, &format!("a log line holds {mark:?}"));
+                self.0
+                    .violation(Check::E, None, &format!("a log line holds {mark:?}"));
             }
         }
         if has_signature(bytes) {
-            self.0.violation(Check::E, None, "a log line holds 64 hex digits that are no key of a record");
+            self.0.violation(
+                Check::E,
+                None,
+                "a log line holds 64 hex digits that are no key of a record",
+            );
         }
         self.0.ledger().count("log lines");
         Ok(bytes.len())
@@ -166,18 +179,17 @@ pub struct Environment {
     pub condition: Arc<Condition>,
     router: Router,
     app: Arc<App>,
-    process: Instant,
     started: OnceCell<()>,
     tasks: Mutex<Vec<AbortHandle>>,
     is_dead: AtomicBool,
 }
 
 impl Environment {
-    /// Starts a process. It fetches ahead when its first request comes.
+    /// An environment whose process begins with its first request.
     pub fn start(world: &Arc<World>, number: u64) -> Arc<Self> {
         let condition = Arc::new(Condition {
             number,
-            started_ms: world.clock.now_ms(),
+            started_ms: AtomicI64::new(0),
             clock: world.clock,
             offset_ms: AtomicI64::new(world.rng().i64(-300..300)),
             frozen_until_ms: AtomicI64::new(0),
@@ -192,7 +204,6 @@ impl Environment {
             condition,
             router: router(app.clone()),
             app,
-            process: Instant::now(),
             started: OnceCell::new(),
             tasks: Mutex::default(),
             is_dead: AtomicBool::new(false),
@@ -213,19 +224,26 @@ impl Environment {
     }
 
     /// Sends a request to the router. Returns `None` if the process ends first.
-    pub async fn request(self: &Arc<Self>, request: Request<Body>, delivery: Arc<Delivery>) -> Option<Answer> {
+    pub async fn request(
+        self: &Arc<Self>,
+        request: Request<Body>,
+        delivery: Arc<Delivery>,
+    ) -> Option<Answer> {
         let this = self.clone();
         let of_task = delivery.clone();
         let work = async move {
             let mut waited_for_start = false;
             let start = this.started.get_or_init(async || {
                 waited_for_start = true;
+                let process = Instant::now();
+                let started_ms = this.condition.clock.now_ms();
+                this.condition.started_ms.store(started_ms, Ordering::Relaxed);
                 // The time before `main` runs, and the reading of the configuration.
                 tokio::time::sleep(Duration::from_millis(60)).await;
                 let prefetch = this.app.prefetch(this.app.sources.now());
                 // The start belongs to no delivery.
-                DELIVERY.scope(Delivery::of_start(this.condition.started_ms), prefetch).await;
-                this.app.ready(this.process, this.app.sources.now());
+                DELIVERY.scope(Delivery::of_start(started_ms), prefetch).await;
+                this.app.ready(process, this.app.sources.now());
             });
             start.await;
             let response = this.router.clone().oneshot(request).await.expect("infallible");
@@ -316,7 +334,11 @@ fn clients(
     let sdk = |service, wall| sdk_config(Network::new(world.clone(), service, environment.clone()), wall);
     let wall = aws_smithy_async::time::SharedTimeSource::new(wall);
     // Each process has a budget of retries of its own. By default all clients of this process would share one.
-    let budget = || RetryPartition::custom("environment").token_bucket(Default::default()).build();
+    let budget = || {
+        RetryPartition::custom("environment")
+            .token_bucket(Default::default())
+            .build()
+    };
     let secrets = aws::secrets_manager(&sdk(Service::Vault, wall.clone()));
     let secrets = secrets.config().to_builder().retry_partition(budget()).build();
     let table = aws::dynamodb(&sdk(Service::Table, wall));

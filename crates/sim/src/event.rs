@@ -78,8 +78,16 @@ impl SentEvent {
             Kind::Revoked => version.checked_sub(2),
             _ => Some(version),
         };
-        let kind = if kind == Kind::Revoked && version.is_none() { Kind::Forged } else { kind };
-        let number = if kind == Kind::Conflict { rng.u64(number.saturating_sub(40)..=number) } else { number };
+        let kind = if kind == Kind::Revoked && version.is_none() {
+            Kind::Forged
+        } else {
+            kind
+        };
+        let number = if kind == Kind::Conflict {
+            rng.u64(number.saturating_sub(40)..=number)
+        } else {
+            number
+        };
         let key = format!("evt-{number}");
         let occurred_ms = occurred(rng, kind, now_ms);
         let (body, retention_days) = body(rng, kind, number, occurred_ms);
@@ -102,7 +110,11 @@ impl SentEvent {
     /// The same event, signed with a version of the secret.
     pub fn signed_again(&self, version: usize) -> Self {
         let signatures = vec![sign(&Vault::secret(version), &self.body)];
-        Self { version: Some(version), signatures, ..self.clone() }
+        Self {
+            version: Some(version),
+            signatures,
+            ..self.clone()
+        }
     }
 
     /// The key of the record that a rejection of this body makes.
@@ -156,11 +168,23 @@ fn occurred(rng: &mut fastrand::Rng, kind: Kind, now_ms: i64) -> Option<i64> {
 fn body(rng: &mut fastrand::Rng, kind: Kind, number: u64, occurred_ms: Option<i64>) -> (String, u32) {
     let session = format!("sess-{}", number / 3);
     let (event_type, mut data, days) = match rng.u32(0..5) {
-        0 => ("mfa.completed", json!({"session_id": session, "enrollment_id": "e", "verified": true, "confidence": 0.5}), 0),
-        1 => ("sar.submitted", json!({"session_id": session, "case_id": "c", "status": "s", "compliance": {"retention_period_days": 3}}), 3),
+        0 => (
+            "mfa.completed",
+            json!({"session_id": session, "enrollment_id": "e", "verified": true, "confidence": 0.5}),
+            0,
+        ),
+        1 => (
+            "sar.submitted",
+            json!({"session_id": session, "case_id": "c", "status": "s", "compliance": {"retention_period_days": 3}}),
+            3,
+        ),
         2 => ("deepfake.started", json!({"session_id": session}), 0),
         3 => ("deepfake.completed", json!({"session_id": 7}), 0),
-        _ => ("deepfake.completed", json!({"session_id": session, "score": 0.9, "label": "uncertain"}), 0),
+        _ => (
+            "deepfake.completed",
+            json!({"session_id": session, "score": 0.9, "label": "uncertain"}),
+            0,
+        ),
     };
     data["note"] = PAYLOAD_MARK.into();
     if kind == Kind::Conflict {
@@ -201,7 +225,10 @@ fn body(rng: &mut fastrand::Rng, kind: Kind, number: u64, occurred_ms: Option<i6
 }
 
 fn sign(secret: &str, body: &str) -> String {
-    Secret::new(secret).expect("not empty").sign(body.as_bytes()).to_string()
+    Secret::new(secret)
+        .expect("not empty")
+        .sign(body.as_bytes())
+        .to_string()
 }
 
 fn sha256(text: &str) -> String {

@@ -109,7 +109,9 @@ impl Fleet {
 
     fn set_clock(&self, environment: &Environment, offset_ms: i64) {
         let number = environment.condition.number;
-        self.world.trace(&format!("the clock of environment {number} is {offset_ms} ms ahead"));
+        self.world.trace(&format!(
+            "the clock of environment {number} is {offset_ms} ms ahead"
+        ));
         self.world.ledger().count("clock jumps");
         environment.condition.set_offset(offset_ms);
     }

@@ -26,18 +26,26 @@ impl Front {
     pub async fn run(&self, target: &str, body: &[u8]) -> Option<Reply> {
         let world = &self.world;
         if self.service == Service::Vault {
-            return Some(if world.has(Defect::StaleSecret) && target.ends_with("GetSecretValue") {
-                world.vault.call_stale(target, body).await
-            } else {
-                world.vault.call(target, body).await
-            });
+            return Some(
+                if world.has(Defect::StaleSecret) && target.ends_with("GetSecretValue") {
+                    world.vault.call_stale(target, body).await
+                } else {
+                    world.vault.call(target, body).await
+                },
+            );
         }
         if let Some(delivery) = self.delivery.as_deref().filter(|delivery| delivery.unsigned) {
-            world.violation(Check::D, Some(delivery), "an unsigned request caused a call to DynamoDB");
+            world.violation(
+                Check::D,
+                Some(delivery),
+                "an unsigned request caused a call to DynamoDB",
+            );
         }
         match target.rsplit('.').next().unwrap_or_default() {
             "PutItem" => self.put(body).await,
-            "Query" if world.has(Defect::SkippingCursor) => Some(skipping(world.table.call("Query", body), body)),
+            "Query" if world.has(Defect::SkippingCursor) => {
+                Some(skipping(world.table.call("Query", body), body))
+            }
             operation => Some(world.table.call(operation, body)),
         }
     }
@@ -52,7 +60,10 @@ impl Front {
             Some(Defect::OverwriteExpired) => {
                 let now = self.world.clock.now_ms() / 1000;
                 let is_expired = self.item(&request).is_some_and(|item| {
-                    item["expires_at"]["N"].as_str().and_then(|n| n.parse().ok()).is_some_and(|at: i64| at < now)
+                    item["expires_at"]["N"]
+                        .as_str()
+                        .and_then(|n| n.parse().ok())
+                        .is_some_and(|at: i64| at < now)
                 });
                 if is_expired {
                     remove_condition(&mut request);
@@ -60,7 +71,9 @@ impl Front {
                 Some(self.write(&request))
             }
             Some(Defect::ExpiryOffByADay) => {
-                let expires_at = request["Item"]["expires_at"]["N"].as_str().and_then(|n| n.parse::<i64>().ok());
+                let expires_at = request["Item"]["expires_at"]["N"]
+                    .as_str()
+                    .and_then(|n| n.parse::<i64>().ok());
                 let early = expires_at.expect("a time") - 86_400;
                 request["Item"]["expires_at"]["N"] = early.to_string().into();
                 Some(self.write(&request))
@@ -86,7 +99,11 @@ impl Front {
     fn item(&self, request: &Value) -> Option<Value> {
         let key = json!({"event_id": request["Item"]["event_id"]});
         let get = json!({"TableName": request["TableName"], "Key": key, "ConsistentRead": true});
-        self.world.table.value("GetItem", &get).get_mut("Item").map(Value::take)
+        self.world
+            .table
+            .value("GetItem", &get)
+            .get_mut("Item")
+            .map(Value::take)
     }
 
     async fn read_then_write(&self, mut request: Value) -> Option<Reply> {
@@ -101,7 +118,15 @@ impl Front {
     async fn claim_then_store(&self, request: Value, is_busy: bool) -> Option<Reply> {
         let mut claim = request.clone();
         claim["Item"].as_object_mut()?.retain(|name, _| {
-            ["event_id", "hash", "delivery_token", "outcome", "received_at", "expires_at"].contains(&name.as_str())
+            [
+                "event_id",
+                "hash",
+                "delivery_token",
+                "outcome",
+                "received_at",
+                "expires_at",
+            ]
+            .contains(&name.as_str())
         });
         let claimed = self.write(&claim);
         if claimed.status != 200 {

@@ -72,12 +72,18 @@ impl Ledger {
             found.push((Check::D, format!("an unsigned request stored {key}")));
         }
         if accepted && life.expires_at != expiry(&life.received_at, occurred, delivery.retention_days) {
-            let text = format!("{key} expires at {}, which is not section 4's time", life.expires_at);
+            let text = format!(
+                "{key} expires at {}, which is not section 4's time",
+                life.expires_at
+            );
             found.push((Check::Expiry, text));
         }
         let spared = delivery.clock_is_late || delivery.was_frozen();
         if accepted && occurred.is_some() && !spared && self.deleted.contains_key(&key) {
-            found.push((Check::F, format!("{key} was stored as new again after its record was deleted")));
+            found.push((
+                Check::F,
+                format!("{key} was stored as new again after its record was deleted"),
+            ));
         }
         if self.live.insert(key.clone(), life).is_some() {
             found.push((Check::B, format!("a second write replaced the record {key}")));
@@ -86,7 +92,14 @@ impl Ledger {
     }
 
     /// Checks a 200 answer.
-    pub fn received(&mut self, delivery: &Delivery, key: &str, body: &str, duplicate: bool, now_ms: i64) -> Found {
+    pub fn received(
+        &mut self,
+        delivery: &Delivery,
+        key: &str,
+        body: &str,
+        duplicate: bool,
+        now_ms: i64,
+    ) -> Found {
         let Some(life) = self.live.get_mut(key).filter(|life| life.accepted) else {
             // DynamoDB deleted the record between the write and the answer.
             let just_now = |at: &i64| now_ms - at < 10_000;
@@ -97,16 +110,25 @@ impl Ledger {
         };
         let mut found = Found::new();
         if life.body != body && !equal_events(&life.body, body) {
-            found.push((Check::B, format!("a 200 for {key}, whose record is another event")));
+            found.push((
+                Check::B,
+                format!("a 200 for {key}, whose record is another event"),
+            ));
         }
         let stored_it = life.delivery == delivery.number;
         if duplicate && stored_it {
-            found.push((Check::C, format!("`duplicate: true` for the delivery that stored {key}")));
+            found.push((
+                Check::C,
+                format!("`duplicate: true` for the delivery that stored {key}"),
+            ));
         }
         if !duplicate {
             life.answered_new += 1;
             if !stored_it || life.answered_new > 1 {
-                found.push((Check::C, format!("`duplicate: false` for {key}, which another delivery stored")));
+                found.push((
+                    Check::C,
+                    format!("`duplicate: false` for {key}, which another delivery stored"),
+                ));
             }
         }
         found
@@ -139,7 +161,10 @@ impl Ledger {
             }
         }
         for key in keys.keys().filter(|key| !self.live.contains_key(**key)) {
-            found.push((Check::A, format!("the item {key} is in the table, and no delivery stored it as a record")));
+            found.push((
+                Check::A,
+                format!("the item {key} is in the table, and no delivery stored it as a record"),
+            ));
         }
         found
     }
@@ -160,7 +185,9 @@ fn expiry(received_at: &str, occurred_at: Option<&str>, days: u32) -> i64 {
 fn equal_events(a: &str, b: &str) -> bool {
     let parts = |body: &str| {
         let body: Value = serde_json::from_str(body).unwrap_or_default();
-        let event_type = ["type", "event_type"].into_iter().find_map(|name| body.get(name).cloned());
+        let event_type = ["type", "event_type"]
+            .into_iter()
+            .find_map(|name| body.get(name).cloned());
         (event_type, body["data"].clone())
     };
     parts(a) == parts(b)

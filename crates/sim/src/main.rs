@@ -39,7 +39,10 @@ fn main() -> ExitCode {
         Some(path) => match File::create(path) {
             Ok(file) => Box::new(BufWriter::new(file)),
             Err(error) => {
-                eprintln!("{} cannot be written ({error}); choose another file for --trace", path.display());
+                eprintln!(
+                    "{} cannot be written ({error}); choose another file for --trace",
+                    path.display()
+                );
                 return ExitCode::FAILURE;
             }
         },
@@ -52,16 +55,26 @@ fn main() -> ExitCode {
     let begun = Instant::now();
     let report = run(options, trace);
     print(&report, begun.elapsed().as_secs_f64());
-    if verdict(&report) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if verdict(&report) {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }
 
 fn print(report: &Report, seconds: f64) {
     println!("{:>10}  seed", report.options.seed);
     println!("{:>10}  events", report.events);
     println!("{:>10}  deliveries", report.deliveries);
-    println!("{:>10.1}  simulated days", report.simulated.as_secs_f64() / 86_400.0);
+    println!(
+        "{:>10.1}  simulated days",
+        report.simulated.as_secs_f64() / 86_400.0
+    );
     println!("{seconds:>10.1}  seconds");
-    println!("{:>10.0}  deliveries a second", report.deliveries as f64 / seconds);
+    println!(
+        "{:>10.0}  deliveries a second",
+        report.deliveries as f64 / seconds
+    );
     for (name, count) in &report.counts {
         println!("{count:>10}  {name}");
     }
@@ -82,11 +95,16 @@ fn verdict(report: &Report) -> bool {
         }
         (None, Some(_)) => {
             let deliveries = report.options.deliveries;
-            println!("FAILED; repeat it with: cargo sim --seed {seed} --deliveries {deliveries} --trace FILE");
+            println!(
+                "FAILED; repeat it with: cargo sim --seed {seed} --deliveries {deliveries} --trace FILE"
+            );
             false
         }
         (Some(defect), Some((check, _))) if defect.found_by().contains(check) => {
-            println!("the defect was found after {} deliveries, by the check {check:?}", report.deliveries);
+            println!(
+                "the defect was found after {} deliveries, by the check {check:?}",
+                report.deliveries
+            );
             true
         }
         (Some(_), _) => {

@@ -119,7 +119,11 @@ impl Network {
 
     async fn exchange(&self, request: HttpRequest) -> Result<HttpResponse, ConnectorError> {
         let delivery = Delivery::current();
-        let target = request.headers().get("x-amz-target").unwrap_or_default().to_owned();
+        let target = request
+            .headers()
+            .get("x-amz-target")
+            .unwrap_or_default()
+            .to_owned();
         let body = request.body().bytes().unwrap_or_default().to_vec();
         let request = request.try_into_http1x().expect("an HTTP request");
         let connection = self.connection(delivery.as_deref());
@@ -149,7 +153,9 @@ impl Network {
             reply.status.try_into().expect("a status"),
             SdkBody::from(reply.body),
         );
-        response.headers_mut().insert("content-type", "application/x-amz-json-1.0");
+        response
+            .headers_mut()
+            .insert("content-type", "application/x-amz-json-1.0");
         Ok(response)
     }
 
@@ -162,7 +168,10 @@ impl Network {
         drop(idle);
         if let Some(connection) = taken {
             if connection.has_failed.load(Ordering::Relaxed) {
-                let text = format!("a request on connection {} after its 5xx answer", connection.number);
+                let text = format!(
+                    "a request on connection {} after its 5xx answer",
+                    connection.number
+                );
                 world.violation(Check::Connection, delivery, &text);
             }
             return connection;
@@ -180,7 +189,10 @@ impl Network {
             return (Duration::ZERO, Duration::ZERO);
         }
         let mut rng = self.0.world.rng();
-        (Duration::from_millis(rng.u64(1..15)), Duration::from_millis(rng.u64(1..15)))
+        (
+            Duration::from_millis(rng.u64(1..15)),
+            Duration::from_millis(rng.u64(1..15)),
+        )
     }
 
     /// Draws the fault of a call, and notes it.

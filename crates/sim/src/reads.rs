@@ -43,19 +43,28 @@ impl Reader {
         let from = Timestamp::from_millis(self.world.clock.now_ms() - hours * 3_600_000).to_string();
         let expected = self.expected(|_, life| life.received_at >= from);
         let limit = self.world.rng().u32(1..26);
-        let shown = self.pages(&format!("/results?from={from}&limit={limit}"), true).await?;
+        let shown = self
+            .pages(&format!("/results?from={from}&limit={limit}"), true)
+            .await?;
         self.compare("GET /results", &expected, &shown);
         Some(())
     }
 
     /// Reads all records of a session, page by page.
     async fn session(&self) -> Option<()> {
-        let sessions: BTreeSet<String> =
-            self.world.ledger().live.values().filter_map(|life| life.session.clone()).collect();
+        let sessions: BTreeSet<String> = self
+            .world
+            .ledger()
+            .live
+            .values()
+            .filter_map(|life| life.session.clone())
+            .collect();
         let session = sessions.into_iter().nth_back(self.world.rng().usize(0..20))?;
         let expected = self.expected(|_, life| life.session.as_deref() == Some(&session));
         let limit = self.world.rng().u32(1..4);
-        let shown = self.pages(&format!("/results/{session}?limit={limit}"), false).await?;
+        let shown = self
+            .pages(&format!("/results/{session}?limit={limit}"), false)
+            .await?;
         self.compare("GET /results/{session_id}", &expected, &shown);
         Some(())
     }
@@ -64,8 +73,13 @@ impl Reader {
     async fn event(&self) -> Option<()> {
         let records: Vec<(String, String)> = {
             let ledger = self.world.ledger();
-            let fresh = ledger.live.iter().filter(|(_, life)| self.is_fresh(life.expires_at));
-            fresh.map(|(key, life)| (key.clone(), life.body.clone())).collect()
+            let fresh = ledger
+                .live
+                .iter()
+                .filter(|(_, life)| self.is_fresh(life.expires_at));
+            fresh
+                .map(|(key, life)| (key.clone(), life.body.clone()))
+                .collect()
         };
         if records.is_empty() {
             return None;
@@ -73,7 +87,11 @@ impl Reader {
         let (key, body) = &records[self.world.rng().usize(0..records.len())];
         let answer = self.get(&format!("/events/{key}?include=body")).await?;
         if answer["event_id"] != key.as_str() || answer["body"] != body.as_str() {
-            self.world.violation(Check::Read, None, &format!("GET /events/{key} does not show the signed text"));
+            self.world.violation(
+                Check::Read,
+                None,
+                &format!("GET /events/{key} does not show the signed text"),
+            );
         }
         Some(())
     }
@@ -96,13 +114,19 @@ impl Reader {
     async fn pages(&self, path: &str, ordered: bool) -> Option<Vec<String>> {
         let (mut keys, mut next, mut newest) = (Vec::new(), None::<String>, None::<String>);
         loop {
-            let cursor = next.as_ref().map_or(String::new(), |next| format!("&cursor={next}"));
+            let cursor = next
+                .as_ref()
+                .map_or(String::new(), |next| format!("&cursor={next}"));
             let answer = self.get(&format!("{path}{cursor}")).await?;
             self.world.ledger().count("pages read");
             for result in answer["results"].as_array()? {
                 let received_at = result["received_at"].as_str()?.to_owned();
                 if next.is_some() && ordered && newest.as_ref().is_some_and(|newest| received_at > *newest) {
-                    self.world.violation(Check::Read, None, "a later page shows a record newer than the first page");
+                    self.world.violation(
+                        Check::Read,
+                        None,
+                        "a later page shows a record newer than the first page",
+                    );
                 }
                 newest = newest.max(Some(received_at));
                 keys.push(result["event_id"].as_str()?.to_owned());
@@ -120,12 +144,18 @@ impl Reader {
             *times.entry(key).or_default() += 1;
         }
         for key in expected.iter().filter(|key| !times.contains_key(key)) {
-            self.world.violation(Check::Read, None, &format!("{what} skips {key}"));
+            self.world
+                .violation(Check::Read, None, &format!("{what} skips {key}"));
         }
         for (key, _) in times.iter().filter(|(_, times)| **times > 1) {
-            self.world.violation(Check::Read, None, &format!("{what} shows {key} twice"));
+            self.world
+                .violation(Check::Read, None, &format!("{what} shows {key} twice"));
         }
-        self.world.trace(&format!("{what} shows {} records, {} expected", shown.len(), expected.len()));
+        self.world.trace(&format!(
+            "{what} shows {} records, {} expected",
+            shown.len(),
+            expected.len()
+        ));
     }
 
     /// Sends a GET until an environment answers it.
@@ -139,7 +169,8 @@ impl Reader {
                 Some((200, body)) => return Some(body),
                 Some((503, _)) | None => tokio::time::sleep(Duration::from_secs(1)).await,
                 Some((status, body)) => {
-                    self.world.violation(Check::Read, None, &format!("GET {path} got {status}: {body}"));
+                    self.world
+                        .violation(Check::Read, None, &format!("GET {path} got {status}: {body}"));
                     return None;
                 }
             }

@@ -26,7 +26,12 @@ impl Sender {
     /// A sender that has made no event.
     pub fn new(world: Arc<World>, fleet: Arc<Fleet>) -> Arc<Self> {
         let (events, deliveries) = (AtomicU64::new(0), AtomicU64::new(0));
-        Arc::new(Self { world, fleet, events, deliveries })
+        Arc::new(Self {
+            world,
+            fleet,
+            events,
+            deliveries,
+        })
     }
 
     /// The number of events so far.
@@ -46,7 +51,11 @@ impl Sender {
         let now_ms = self.world.clock.now_ms();
         let version = self.world.vault.used_by_sender(now_ms);
         let event = SentEvent::new(&mut self.world.rng(), number, now_ms, version);
-        let copies = if self.world.chance(150) { self.world.rng().usize(2..5) } else { 1 };
+        let copies = if self.world.chance(150) {
+            self.world.rng().usize(2..5)
+        } else {
+            1
+        };
         let copies = (0..copies).map(|_| tokio::spawn(self.clone().follow_schedule(event.clone())));
         for copy in copies.collect::<Vec<_>>() {
             copy.await.expect("no panic");
@@ -61,7 +70,11 @@ impl Sender {
             tokio::time::sleep(Duration::from_secs(wait)).await;
             let jitter = self.world.rng().u64(0..20);
             tokio::time::sleep(Duration::from_millis(jitter)).await;
-            if self.deliver(&event, attempt).await.is_some_and(|status| status < 500) {
+            if self
+                .deliver(&event, attempt)
+                .await
+                .is_some_and(|status| status < 500)
+            {
                 return;
             }
         }
@@ -75,12 +88,13 @@ impl Sender {
         let expiry_ms = occurred_ms + days * 86_400_000;
         let at_ms = {
             let mut rng = self.world.rng();
-            expiry_ms + match rng.u32(0..8) {
-                0 => -rng.i64(0..86_400_000),
-                1 => rng.i64(0..86_400_000),
-                2 | 3 => rng.i64(-12_000..-4_000),
-                _ => rng.i64(-7_000..3_000),
-            }
+            expiry_ms
+                + match rng.u32(0..8) {
+                    0 => -rng.i64(0..86_400_000),
+                    1 => rng.i64(0..86_400_000),
+                    2 | 3 => rng.i64(-12_000..-4_000),
+                    _ => rng.i64(-7_000..3_000),
+                }
         };
         self.world.clock.sleep_until(at_ms).await;
         if self.world.chance(300) {
@@ -95,7 +109,10 @@ impl Sender {
     async fn deliver(&self, event: &SentEvent, attempt: usize) -> Option<u16> {
         let world = &*self.world;
         let number = self.deliveries.fetch_add(1, Ordering::Relaxed) + 1;
-        let line = format!("delivery {number} attempt {attempt} {:?} {}", event.kind, event.key);
+        let line = format!(
+            "delivery {number} attempt {attempt} {:?} {}",
+            event.kind, event.key
+        );
         if world.chance(15) {
             world.trace(&format!("{line} is lost on the way there"));
             return None;
@@ -109,15 +126,29 @@ impl Sender {
         let answer = environment.request(event.request(number), delivery.clone()).await;
         let took = world.clock.now_ms() - began_ms;
         let Some(answer) = answer else {
-            world.trace(&format!("{line} environment {} died after {took} ms", condition.number));
+            world.trace(&format!(
+                "{line} environment {} died after {took} ms",
+                condition.number
+            ));
             world.ledger().count("deliveries whose process died");
             return None;
         };
         let name = name(&answer);
-        world.trace(&format!("{line} environment {} {name} {took} ms", condition.number));
+        world.trace(&format!(
+            "{line} environment {} {name} {took} ms",
+            condition.number
+        ));
         world.ledger().count(name);
         let clock_ms = began_ms + offset_ms;
-        Delivered { world, event, delivery: &delivery, condition, clock_ms, answer: &answer }.check();
+        Delivered {
+            world,
+            event,
+            delivery: &delivery,
+            condition,
+            clock_ms,
+            answer: &answer,
+        }
+        .check();
         if world.chance(15) {
             world.ledger().count("answers lost on the way back");
             return None;

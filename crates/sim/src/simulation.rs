@@ -59,7 +59,10 @@ async fn simulate(world: Arc<World>) -> Report {
     world.vault.rotate(&secrets, world.clock.now_ms()).await;
     let fleet = Fleet::new(world.clone());
     let sender = Sender::new(world.clone(), fleet.clone());
-    let reader = Reader { world: world.clone(), fleet: fleet.clone() };
+    let reader = Reader {
+        world: world.clone(),
+        fleet: fleet.clone(),
+    };
     let mut background = JoinSet::new();
     background.spawn(rotate(world.clone(), secrets));
     background.spawn(reader.read());
@@ -68,7 +71,11 @@ async fn simulate(world: Arc<World>) -> Report {
     world.set_weather(USUAL_WEATHER);
     let mut sending = JoinSet::new();
     while sender.deliveries() < world.options.deliveries && !is_over(&world) {
-        let burst = if world.chance(60) { world.rng().u64(2..20) } else { 1 };
+        let burst = if world.chance(60) {
+            world.rng().u64(2..20)
+        } else {
+            1
+        };
         if world.chance(150) {
             background.spawn(fleet.clone().storm());
         }
@@ -110,7 +117,10 @@ async fn rotate(world: Arc<World>, secrets: aws_sdk_secretsmanager::Client) {
         let minutes = world.rng().u64(70..600);
         tokio::time::sleep(Duration::from_secs(60 * minutes)).await;
         world.vault.rotate(&secrets, world.clock.now_ms()).await;
-        world.trace(&format!("version {} of the secret is the current one", world.vault.current()));
+        world.trace(&format!(
+            "version {} of the secret is the current one",
+            world.vault.current()
+        ));
         world.ledger().count("rotations");
     }
 }

@@ -76,10 +76,17 @@ impl Vault {
         };
         let text = Self::secret(version);
         if version == 0 {
-            let created = client.create_secret().name(SECRET_ID).secret_string(text).send().await;
+            let created = client
+                .create_secret()
+                .name(SECRET_ID)
+                .secret_string(text)
+                .send()
+                .await;
             created.expect("the secret");
         } else {
-            emulators::rotate(client, SECRET_ID, &text).await.expect("a rotation");
+            emulators::rotate(client, SECRET_ID, &text)
+                .await
+                .expect("a rotation");
         }
     }
 

@@ -86,7 +86,9 @@ impl World {
 
     /// Notes a violation.
     pub fn violation(&self, check: Check, delivery: Option<&Delivery>, text: &str) {
-        let number = delivery.map_or(String::new(), |delivery| format!("delivery {}: ", delivery.number));
+        let number = delivery.map_or(String::new(), |delivery| {
+            format!("delivery {}: ", delivery.number)
+        });
         let text = format!("{number}{text}");
         self.trace(&format!("VIOLATION {check:?} {text}"));
         let at = self.clock.now();
@@ -98,7 +100,10 @@ impl World {
         let line = format!("{:>12} {line}\n", self.clock.elapsed_ms());
         let mut trace = lock(&self.trace);
         trace.hash.update(&line);
-        trace.out.write_all(line.as_bytes()).expect("the trace can be written");
+        trace
+            .out
+            .write_all(line.as_bytes())
+            .expect("the trace can be written");
     }
 
     /// The hash of the trace so far, in hex.
@@ -112,7 +117,10 @@ impl World {
     pub fn delete_expired(&self) {
         let deleted = self.table.delete_expired();
         let items = self.table.items(TABLE);
-        self.trace(&format!("DynamoDB deletes {deleted} expired records, {} stay", items.len()));
+        self.trace(&format!(
+            "DynamoDB deletes {deleted} expired records, {} stay",
+            items.len()
+        ));
         let found = self.ledger().audit(&items, self.clock.now_ms());
         for (check, text) in found {
             self.violation(check, None, &text);

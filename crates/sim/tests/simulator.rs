@@ -30,14 +30,21 @@ fn traced(options: Options) -> (Report, String) {
 
 #[test]
 fn one_seed_gives_the_same_trace_twice() {
-    let options = Options { seed: 7, deliveries: 1_500, defect: None };
+    let options = Options {
+        seed: 7,
+        deliveries: 1_500,
+        defect: None,
+    };
     let (first, one) = traced(options);
     let (_, two) = traced(options);
     let difference = one.lines().zip(two.lines()).find(|(one, two)| one != two);
     assert_eq!(difference, None);
     assert_eq!(one, two);
     let deliveries = one.lines().filter(|line| line.contains(" delivery ")).count();
-    assert!(deliveries as u64 >= first.deliveries.min(1_500), "{deliveries} lines");
+    assert!(
+        deliveries as u64 >= first.deliveries.min(1_500),
+        "{deliveries} lines"
+    );
     let (_, other) = traced(Options { seed: 8, ..options });
     assert_ne!(one, other);
 }
@@ -45,9 +52,22 @@ fn one_seed_gives_the_same_trace_twice() {
 #[test]
 fn every_promise_holds() {
     for seed in 100..103 {
-        let report = run(Options { seed, deliveries: 3_000, defect: None }, Box::new(std::io::sink()));
+        let report = run(
+            Options {
+                seed,
+                deliveries: 3_000,
+                defect: None,
+            },
+            Box::new(std::io::sink()),
+        );
         assert_eq!(report.violations, [], "seed {seed}");
-        for answer in ["200 new", "200 duplicate", "400 invalid_event", "400 event_too_old", "401 invalid_signature"] {
+        for answer in [
+            "200 new",
+            "200 duplicate",
+            "400 invalid_event",
+            "400 event_too_old",
+            "401 invalid_signature",
+        ] {
             assert!(report.counts.contains_key(answer), "no {answer} with seed {seed}");
         }
     }
@@ -56,9 +76,19 @@ fn every_promise_holds() {
 #[test]
 fn each_planted_defect_is_found() {
     for defect in Defect::ALL {
-        let options = Options { seed: 1, deliveries: 20_000, defect: Some(defect) };
+        let options = Options {
+            seed: 1,
+            deliveries: 20_000,
+            defect: Some(defect),
+        };
         let report = run(options, Box::new(std::io::sink()));
-        let (check, text) = report.violations.first().unwrap_or_else(|| panic!("{defect:?} was not found"));
-        assert!(defect.found_by().contains(check), "{defect:?} was found by {check:?}: {text}");
+        let (check, text) = report
+            .violations
+            .first()
+            .unwrap_or_else(|| panic!("{defect:?} was not found"));
+        assert!(
+            defect.found_by().contains(check),
+            "{defect:?} was found by {check:?}: {text}"
+        );
     }
 }
