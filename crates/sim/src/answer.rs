@@ -182,6 +182,7 @@ impl Delivered<'_> {
         let age_ms = self.delivery.began_ms - revoked_ms;
         let condition = self.condition;
         let is_excused = condition.since_fault_ms(Service::Vault) < RECOVERED_MS
+            || condition.since_thaw_ms() < RECOVERED_MS
             || condition.since_jump_ms() < age_ms + RECOVERED_MS
             || self.delivery.was_frozen();
         if age_ms > SECRET_CACHE_SECONDS as i64 * 1000 + RECOVERED_MS && !is_excused {
@@ -198,8 +199,8 @@ impl Delivered<'_> {
         let condition = self.condition;
         let is_excused = self.delivery.is_disturbed()
             || self.delivery.was_frozen()
-            // A start that froze has used up the time of the first request.
-            || condition.since_thaw_ms() < ANSWER_MS
+            // A start that froze has used up the time of the first request, and a call that broke is noticed after it.
+            || condition.since_thaw_ms() < RECOVERED_MS
             || condition.since_fault_ms(Service::Vault) < RECOVERED_MS
             || condition.since_jump_ms() < RECOVERED_MS;
         if !is_excused {

@@ -60,8 +60,8 @@ impl Sender {
         for copy in copies.collect::<Vec<_>>() {
             copy.await.expect("no panic");
         }
-        if event.kind == Kind::Event && self.world.chance(150) {
-            self.replay(event).await;
+        if matches!(event.kind, Kind::Event | Kind::WithoutTime) && self.world.chance(200) {
+            self.replay(event, now_ms).await;
         }
     }
 
@@ -82,8 +82,8 @@ impl Sender {
     }
 
     /// Delivers an old event again, about the time at which its record expires or the event gets too old.
-    async fn replay(&self, event: SentEvent) {
-        let occurred_ms = event.occurred_ms.unwrap_or_default();
+    async fn replay(&self, event: SentEvent, sent_ms: i64) {
+        let occurred_ms = event.occurred_ms.unwrap_or(sent_ms);
         let days = i64::from(event.retention_days.max(RETENTION_DAYS));
         let expiry_ms = occurred_ms + days * 86_400_000;
         let at_ms = {
@@ -92,6 +92,8 @@ impl Sender {
                 + match rng.u32(0..8) {
                     0 => -rng.i64(0..86_400_000),
                     1 => rng.i64(0..86_400_000),
+                    // The record has expired, and DynamoDB may not have deleted it.
+                    _ if event.occurred_ms.is_none() => rng.i64(1_000..7_200_000),
                     2 | 3 => rng.i64(-12_000..-4_000),
                     _ => rng.i64(-7_000..3_000),
                 }

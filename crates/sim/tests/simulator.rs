@@ -32,7 +32,7 @@ fn traced(options: Options) -> (Report, String) {
 fn one_seed_gives_the_same_trace_twice() {
     let options = Options {
         seed: 7,
-        deliveries: 1_500,
+        deliveries: 600,
         defect: None,
     };
     let (first, one) = traced(options);
@@ -41,10 +41,7 @@ fn one_seed_gives_the_same_trace_twice() {
     assert_eq!(difference, None);
     assert_eq!(one, two);
     let deliveries = one.lines().filter(|line| line.contains(" delivery ")).count();
-    assert!(
-        deliveries as u64 >= first.deliveries.min(1_500),
-        "{deliveries} lines"
-    );
+    assert!(deliveries as u64 >= first.deliveries, "{deliveries} lines");
     let (_, other) = traced(Options { seed: 8, ..options });
     assert_ne!(one, other);
 }
@@ -55,7 +52,7 @@ fn every_promise_holds() {
         let report = run(
             Options {
                 seed,
-                deliveries: 3_000,
+                deliveries: 1_000,
                 defect: None,
             },
             Box::new(std::io::sink()),
