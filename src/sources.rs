@@ -10,11 +10,14 @@ use std::time::SystemTime;
 
 use crate::timestamp::Timestamp;
 
+type Wall = dyn Fn() -> SystemTime + Send + Sync;
+type Random = dyn Fn(&mut [u8; 16]) -> Result<(), getrandom::Error> + Send + Sync;
+
 /// The wall clock, and the generator of random bytes. Clones share both.
 #[derive(Clone)]
 pub struct Sources {
-    wall: Arc<dyn Fn() -> SystemTime + Send + Sync>,
-    random: Arc<dyn Fn(&mut [u8; 16]) -> Result<(), getrandom::Error> + Send + Sync>,
+    wall: Arc<Wall>,
+    random: Arc<Random>,
 }
 
 impl Sources {
