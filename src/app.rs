@@ -2,13 +2,16 @@
 
 use std::error::Error;
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use crate::cause::Causes;
 use crate::config::{Config, SecretSource};
 use crate::deadline::Start;
 use crate::secrets::Secrets;
 use crate::signature::{EmptySecret, Secret};
+use crate::sources::Sources;
 use crate::store::Store;
 use crate::telemetry::Telemetry;
 use crate::timestamp::Timestamp;
@@ -24,18 +27,32 @@ pub struct App {
     pub store: Store,
     /// The log.
     pub telemetry: Telemetry,
+    /// The wall clock and the random bytes.
+    pub sources: Sources,
     /// The start of the process. Empty if no request waits for it, as on a laptop.
     start: OnceLock<Start>,
 }
 
 impl App {
-    /// Puts the parts together. Makes no call.
+    /// Puts the parts together, with the clock and the random bytes of the operating system. Makes no call.
     pub fn new(config: Config, secrets: Secrets, store: Store, telemetry: Telemetry) -> Arc<Self> {
+        Self::with_sources(config, secrets, store, telemetry, Sources::system())
+    }
+
+    /// As [`new`](Self::new), with another clock and other random bytes.
+    pub fn with_sources(
+        config: Config,
+        secrets: Secrets,
+        store: Store,
+        telemetry: Telemetry,
+        sources: Sources,
+    ) -> Arc<Self> {
         Arc::new(Self {
             config,
             secrets,
             store,
             telemetry,
+            sources,
             start: OnceLock::new(),
         })
     }

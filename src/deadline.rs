@@ -8,7 +8,9 @@
 //! | [`DYNAMODB`] | 2.5 s in all, 1.2 s for each of 3 attempts | the request |
 //! | [`SECRETS_MANAGER`] | 1.5 s in all, 1 s for each of 2 attempts | the request |
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use crate::timestamp::Timestamp;
 
@@ -54,25 +56,31 @@ pub const WRITE: Duration = Duration::from_secs(5);
 #[derive(Clone, Copy, Debug)]
 pub struct Start {
     process: Instant,
-    ready: Timestamp,
+    /// The moment at which the process was ready, by both clocks.
+    ready: (Timestamp, Instant),
 }
 
-/// The time after the start in which a request comes that caused the start. It is measured with the wall clock, since
-/// Lambda can start an environment ahead of its first request, and freeze it.
+/// The time after the start in which a request comes that caused the start. Both clocks must agree: Lambda can start an
+/// environment ahead of its first request and freeze it, and the monotonic clock does not count that time; and somebody
+/// can set the wall clock back.
 const WAITING: Duration = Duration::from_millis(500);
 
 impl Start {
     /// A process that began at `process` is ready for requests at `ready`.
     pub fn new(process: Instant, ready: Timestamp) -> Self {
+        let ready = (ready, Instant::now());
         Self { process, ready }
     }
 
     /// The time for a request that begins at `now`: [`REQUEST`], less the time since the process began if the request
     /// has waited for it. Several first requests can wait at once.
     pub fn time_for_request(&self, now: Timestamp) -> Duration {
-        match now.since(self.ready) {
-            Some(age) if age >= WAITING => REQUEST,
-            _ => REQUEST.saturating_sub(self.process.elapsed()),
+        let (wall, monotonic) = self.ready;
+        let has_waited = monotonic.elapsed() < WAITING && now.since(wall).is_none_or(|age| age < WAITING);
+        if has_waited {
+            REQUEST.saturating_sub(self.process.elapsed())
+        } else {
+            REQUEST
         }
     }
 }
@@ -93,5 +101,18 @@ mod tests {
             start.time_for_request(ready.plus(Duration::from_secs(3600))),
             REQUEST
         );
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_takes_no_time_from_later_requests() {
+        let hour = Duration::from_secs(3600);
+        let ready = Timestamp::now();
+        let start = Start {
+            process: Instant::now() - hour,
+            ready: (ready, Instant::now() - hour + WAITING),
+        };
+        assert_eq!(start.time_for_request(ready), REQUEST);
+        let earlier = Timestamp::from_millis(ready.as_millis() - 3_600_000);
+        assert_eq!(start.time_for_request(earlier), REQUEST);
     }
 }

@@ -21,7 +21,6 @@ use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Instant;
 
 use axum::Router;
 use futures_util::FutureExt;
@@ -29,6 +28,7 @@ use futures_util::future::BoxFuture;
 use lambda_http::lambda_runtime::LambdaEvent;
 use lambda_http::tower::{Service, ServiceExt};
 use serde_json::value::RawValue;
+use tokio::time::Instant;
 
 use crate::app::App;
 use crate::error::HttpError;
@@ -64,7 +64,7 @@ impl Handler {
     }
 
     async fn answer(self, payload: Box<RawValue>, invocation: Invocation) -> Reply {
-        let begun = (Timestamp::now(), Instant::now());
+        let begun = (self.app.sources.now(), Instant::now());
         // The router answers its own panics.
         let routed = AssertUnwindSafe(self.route(&payload, &invocation)).catch_unwind();
         let error = match routed.await {

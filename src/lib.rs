@@ -9,7 +9,8 @@
 //! 4. The result becomes an answer or an [`error`], which knows its status. [`telemetry`] writes the log line.
 //! 5. [`results`] reads the store.
 //!
-//! At start, [`config`] reads the environment, [`aws`] builds the clients, and [`app`] holds the parts together.
+//! At start, [`config`] reads the environment, [`aws`] builds the clients, and [`app`] holds the parts together. The parts
+//! get the time and random bytes from [`sources`].
 
 #![forbid(unsafe_code)]
 
@@ -27,6 +28,7 @@ pub mod results;
 pub mod router;
 pub mod secrets;
 pub mod signature;
+pub mod sources;
 pub mod store;
 pub mod telemetry;
 pub mod timestamp;

@@ -4,14 +4,13 @@
 
 use std::error::Error;
 use std::process::ExitCode;
-use std::time::Instant;
 
 use sonotheia_webhook::app::App;
 use sonotheia_webhook::cause::Causes;
 use sonotheia_webhook::config::Config;
 use sonotheia_webhook::telemetry::{self, Telemetry};
-use sonotheia_webhook::timestamp::Timestamp;
 use sonotheia_webhook::{aws, lambda};
+use tokio::time::Instant;
 
 fn main() -> ExitCode {
     let process = Instant::now();
@@ -32,7 +31,7 @@ async fn start(telemetry: Telemetry, process: Instant) -> Result<(), Box<dyn Err
     let (config, settings) = Config::from_env()?;
     let sdk = aws::sdk_config(&settings).await;
     let app = App::on_aws(config, &sdk, telemetry)?;
-    app.prefetch(Timestamp::now()).await;
-    app.ready(process, Timestamp::now());
+    app.prefetch(app.sources.now()).await;
+    app.ready(process, app.sources.now());
     lambda::run(app).await
 }

@@ -23,7 +23,6 @@ use crate::app::App;
 use crate::error::{HttpError, json};
 use crate::store::{Position, Record, StoreError};
 use crate::telemetry::Invocation;
-use crate::timestamp::Timestamp;
 use cursor::{Cursor, merge};
 use query::{MAX_LIMIT, Query};
 use shown::{MAX_ANSWER, Shown, cost};
@@ -44,7 +43,7 @@ pub async fn event(
             1..=512 => app.store.get(&event_id).await?,
             _ => None,
         };
-        let alive = record.filter(|record| record.expires_at > Timestamp::now());
+        let alive = record.filter(|record| record.expires_at > app.sources.now());
         let record = alive.ok_or(HttpError::NotFound { what })?;
         shown::fitted(&record, include_body)
     })
@@ -73,7 +72,7 @@ pub async fn session(
         let is_first = cursor.is_none();
         let (places, next) = match session_id.len() {
             1..=1024 => {
-                let now = Timestamp::now();
+                let now = app.sources.now();
                 app.store.by_session(&session_id, limit, cursor, now).await?
             }
             // No index key has this length.
@@ -115,7 +114,7 @@ pub async fn all(
         let limit = query.limit()?;
         let cursor = query.shards(&filter)?;
 
-        let now = Timestamp::now();
+        let now = app.sources.now();
         // DynamoDB's limit counts records before the filter, so a filter would make many empty pages.
         let narrow = filter.event_type.is_some() || filter.outcome.is_some();
         let looked_at = if narrow { MAX_LIMIT } else { limit };
@@ -150,7 +149,7 @@ async fn answer(
     invocation: &Invocation,
     body: impl Future<Output = Result<String, HttpError>>,
 ) -> Response {
-    let result = tokio::time::timeout(app.time_for_request(Timestamp::now()), body)
+    let result = tokio::time::timeout(app.time_for_request(app.sources.now()), body)
         .await
         .unwrap_or_else(|_| Err(HttpError::deadline()));
     match result {

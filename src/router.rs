@@ -2,7 +2,6 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::Instant;
 
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderValue, header};
@@ -12,11 +11,12 @@ use axum::routing::{get, post};
 use axum::{Extension, Router};
 use futures_util::FutureExt;
 use serde::Serialize;
+use tokio::time::Instant;
 
 use crate::app::App;
 use crate::error::{HttpError, json};
+use crate::sources::Sources;
 use crate::telemetry::{DeliveryLog, Invocation, Line};
-use crate::timestamp::Timestamp;
 use crate::{results, webhook};
 
 /// The paths that end with an id, up to the id.
@@ -49,7 +49,7 @@ pub fn router(app: Arc<App>) -> Router {
 }
 
 /// `GET /health`: this process runs. It calls no other service.
-async fn health(Extension(invocation): Extension<Invocation>) -> Response {
+async fn health(State(app): State<Arc<App>>, Extension(invocation): Extension<Invocation>) -> Response {
     #[derive(Serialize)]
     struct Health {
         status: &'static str,
@@ -59,7 +59,7 @@ async fn health(Extension(invocation): Extension<Invocation>) -> Response {
     let health = Health {
         status: "ok",
         version: env!("CARGO_PKG_VERSION"),
-        timestamp: Timestamp::now().to_string(),
+        timestamp: app.sources.now().to_string(),
     };
     json(&health).map_or_else(
         |error| error.into_response(&invocation),
@@ -78,12 +78,12 @@ async fn method_not_allowed(Extension(invocation): Extension<Invocation>) -> Res
 /// Wraps every request. A panic is a defect of the receiver, and the sender still gets an answer.
 async fn edge(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
     let begun = Instant::now();
-    let received_at = Timestamp::now();
+    let received_at = app.sources.now();
     let cold_start = app.telemetry.is_cold_start();
     let invocation = request
         .extensions_mut()
         .get_or_insert_with(|| Invocation {
-            request_id: random_id(),
+            request_id: random_id(&app.sources),
             xray_trace_id: None,
         })
         .clone();
@@ -125,9 +125,6 @@ pub(crate) fn add_headers(response: &mut Response, invocation: &Invocation) {
 
 /// An id for a request whose front has no id. It is empty if the operating system has no random bytes: the request then
 /// gets an answer without an id.
-fn random_id() -> String {
-    let mut bytes = [0; 16];
-    getrandom::fill(&mut bytes)
-        .map(|()| hex::encode(bytes))
-        .unwrap_or_default()
+fn random_id(sources: &Sources) -> String {
+    sources.random().map(hex::encode).unwrap_or_default()
 }

@@ -7,10 +7,11 @@ pub mod text;
 
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use aws_sdk_secretsmanager::Client;
 use aws_sdk_secretsmanager::error::ProvideErrorMetadata;
+use tokio::time::Instant;
 
 use crate::cause::{CallError, Causes};
 use crate::signature::{Secret, Signature};

@@ -4,7 +4,6 @@
 //! `receive` makes the checks in the order of the contract's table. It parses nothing before the signature holds.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use axum::Extension;
 use axum::body::{Body, Bytes};
@@ -13,6 +12,7 @@ use axum::http::{HeaderMap, Request};
 use axum::response::{IntoResponse, Response};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::Serialize;
+use tokio::time::Instant;
 
 use crate::app::App;
 use crate::error::{HttpError, json};
@@ -53,7 +53,7 @@ pub async fn post(
         claims: claims(&parts.headers),
         ..DeliveryLog::default()
     };
-    let now = Timestamp::now();
+    let now = app.sources.now();
     let received = receive(&app, &parts.headers, body, now, &mut log);
     let result = tokio::time::timeout(app.time_for_request(now), received)
         .await
@@ -87,7 +87,8 @@ async fn receive(
 
     let judged = ingest::judge(&body, &app.config.rules(), now);
     log.judged(&judged, now);
-    let token = DeliveryToken::new().map_err(|error| HttpError::Internal(error.into()))?;
+    let token = app.sources.random().map(DeliveryToken::from_bytes);
+    let token = token.map_err(|error| HttpError::Internal(error.into()))?;
     let begun = Instant::now();
     let ingested = ingest::ingest(&app.store, &judged, token).await;
     log.store_latency = Some(begun.elapsed());

@@ -12,6 +12,7 @@ use super::schema::{
     PROBLEMS, REASON, RECEIVED_AT, SESSION, SESSION_ID, SHARD, SHARDS, TYPE, shard_name,
 };
 use crate::event::{Alert, Event, Problem};
+use crate::sources::Sources;
 use crate::timestamp::Timestamp;
 
 /// An item as the SDK gives it: attributes by name.
@@ -53,14 +54,17 @@ impl Outcome {
 pub struct DeliveryToken(pub(super) [u8; 16]);
 
 impl DeliveryToken {
-    /// Makes a token.
+    /// Makes a token with the random bytes of the operating system.
     ///
     /// # Errors
     /// The operating system has no random bytes.
     pub fn new() -> Result<Self, getrandom::Error> {
-        let mut bytes = [0; 16];
-        getrandom::fill(&mut bytes)?;
-        Ok(Self(bytes))
+        Sources::system().random().map(Self::from_bytes)
+    }
+
+    /// A token of these random bytes.
+    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(bytes)
     }
 }
 
