@@ -16,8 +16,9 @@
 //! denied is not a failure: for a cache period there is no previous secret. A current version that is unusable counts as
 //! missing, so the previous version serves.
 //!
-//! The cache calls a signature wrong only if it knows both versions of the last cache period, and the current version is
-//! usable. Otherwise the sender may have a newer secret, so the delivery gets an error that the sender retries.
+//! The cache calls a signature wrong only if it knows both versions of the last cache period, the last call for each of them
+//! succeeded, and the current version is usable. Otherwise the sender may have a newer secret, so the delivery gets an error
+//! that the sender retries.
 
 use std::time::Duration;
 
@@ -172,7 +173,11 @@ impl<S> Cache<S> {
         if may_ask && !asked_for_this_delivery && !asked_on_mismatch {
             return Step::AskOnMismatch;
         }
-        if is_fresh && is_previous_fresh && version.secret.is_some() {
+        // After a failed refresh the receiver cannot know whether its versions are the newest, even within their period. Every
+        // further mismatch then gets 503 and not 401, until a call succeeds; the limits above still hold, so forgeries drive
+        // no calls.
+        let has_failed = current.failed.is_some() || previous.failed.is_some();
+        if is_fresh && is_previous_fresh && !has_failed && version.secret.is_some() {
             Step::Answer(None)
         } else {
             Step::Unavailable
