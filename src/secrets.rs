@@ -213,8 +213,13 @@ impl Managed {
             (Stage::Current, Err(SecretsError::Unusable { id, .. })) => {
                 cache.put_current(id.clone(), None, asked)
             }
-            (Stage::Previous, Ok((_, secret))) => cache.put_previous(Some(secret.clone()), asked),
-            (Stage::Previous, Err(error)) if error.is_settled() => cache.put_previous(None, asked),
+            (Stage::Previous, Ok((id, secret))) => {
+                cache.put_previous(Some(id.clone()), Some(secret.clone()), asked)
+            }
+            (Stage::Previous, Err(SecretsError::Unusable { id, .. })) => {
+                cache.put_previous(Some(id.clone()), None, asked)
+            }
+            (Stage::Previous, Err(error)) if error.is_settled() => cache.put_previous(None, None, asked),
             (stage, Err(_)) => cache.note_failure(stage, clock.now()),
         }
         drop(cache);

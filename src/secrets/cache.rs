@@ -12,13 +12,13 @@
 //! | a signature matches neither version | `AWSCURRENT` | once in 30 s |
 //! | a call failed | the same call again | once in 10 s; 10 times in 10 s while no current version is known |
 //!
-//! While calls fail, the last good version serves, whatever its age. A previous version that is missing, unusable or
+//! While calls fail, the last good versions serve, whatever their age. A previous version that is missing, unusable or
 //! denied is not a failure: for a cache period there is no previous secret. A current version that is unusable counts as
 //! missing, so the previous version serves.
 //!
 //! The cache calls a signature wrong only if it knows both versions of the last cache period, the last call for each of them
-//! succeeded, and the current version is usable. Otherwise the sender may have a newer secret, so the delivery gets an error
-//! that the sender retries.
+//! succeeded, the labels did not move between the two calls, and the current version is usable. Otherwise the sender may have
+//! another secret, so the delivery gets an error that the sender retries.
 
 use std::time::Duration;
 
@@ -56,8 +56,11 @@ pub enum Step {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Cache<S> {
     current: Slot<Version<S>>,
-    /// The version before the current one. The value is `None` if there is no usable previous version.
-    previous: Slot<Option<S>>,
+    /// The version before the current one.
+    previous: Slot<Version<S>>,
+    /// The operator may have moved the labels between the last call for the current version and the last call for the
+    /// previous version. Then the real current version may be in neither slot.
+    labels_may_have_moved: bool,
     /// The time of the last refresh that a mismatch caused.
     mismatch: Option<Timestamp>,
     /// The failed calls while no current version is known: the time of the first one, and their number.
@@ -66,41 +69,44 @@ pub struct Cache<S> {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Version<S> {
-    id: String,
-    /// `None` if nobody can use the version: malformed, binary or empty.
+    /// `None` if Secrets Manager named no version.
+    id: Option<String>,
+    /// `None` if nobody can use the version: missing, denied, malformed, binary or empty.
     secret: Option<S>,
 }
 
 /// The knowledge of one version.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Slot<T> {
-    /// The last value, and the time of the call that brought it.
-    held: Option<(T, Timestamp)>,
+    /// The last value.
+    value: Option<T>,
+    /// The time of the call that brought the value; `None` if the value is past its period already.
+    asked: Option<Timestamp>,
     /// The end of the last call, if that call failed.
     failed: Option<Timestamp>,
 }
 
 impl<T> Default for Slot<T> {
     fn default() -> Self {
-        let (held, failed) = (None, None);
-        Self { held, failed }
+        Self {
+            value: None,
+            asked: None,
+            failed: None,
+        }
     }
 }
 
 impl<T> Slot<T> {
     fn fill(&mut self, value: T, asked: Timestamp) {
-        self.held = Some((value, asked));
-        self.failed = None;
-    }
-
-    fn value(&self) -> Option<&T> {
-        self.held.as_ref().map(|(value, _)| value)
+        *self = Self {
+            value: Some(value),
+            asked: Some(asked),
+            failed: None,
+        };
     }
 
     fn is_within(&self, age: Duration, now: Timestamp) -> bool {
-        self.held
-            .as_ref()
-            .is_some_and(|(_, asked)| within(age, *asked, now))
+        self.asked.is_some_and(|asked| within(age, asked, now))
     }
 
     fn failed_within(&self, interval: Duration, now: Timestamp) -> bool {
@@ -121,6 +127,7 @@ impl<S> Default for Cache<S> {
         Self {
             current: Slot::default(),
             previous: Slot::default(),
+            labels_may_have_moved: false,
             mismatch: None,
             first_calls: None,
         }
@@ -136,7 +143,7 @@ impl<S> Cache<S> {
         let Self {
             current, previous, ..
         } = self;
-        let Some(version) = current.value() else {
+        let Some(version) = &current.value else {
             let used_up = self
                 .first_calls
                 .is_some_and(|(since, calls)| calls >= FIRST_CALLS && within(FAILURE_INTERVAL, since, now));
@@ -160,13 +167,15 @@ impl<S> Cache<S> {
         if !is_previous_fresh && !previous.failed_within(FAILURE_INTERVAL, now) {
             return Step::Ask(Stage::Previous);
         }
-        if let Some(Some(secret)) = previous.value()
-            && matches(secret)
-        {
+        let previous_secret = previous
+            .value
+            .as_ref()
+            .and_then(|version| version.secret.as_ref());
+        if previous_secret.is_some_and(&matches) {
             return Step::Answer(Some(Stage::Previous));
         }
 
-        let asked_for_this_delivery = current.is_within(Duration::ZERO, now);
+        let asked_for_this_delivery = current.is_within(Duration::ZERO, now) && !self.labels_may_have_moved;
         let asked_on_mismatch = self
             .mismatch
             .is_some_and(|then| within(MISMATCH_INTERVAL, then, now));
@@ -177,7 +186,8 @@ impl<S> Cache<S> {
         // further mismatch then gets 503 and not 401, until a call succeeds; the limits above still hold, so forgeries drive
         // no calls.
         let has_failed = current.failed.is_some() || previous.failed.is_some();
-        if is_fresh && is_previous_fresh && !has_failed && version.secret.is_some() {
+        let knows_both = is_fresh && is_previous_fresh && !has_failed && !self.labels_may_have_moved;
+        if knows_both && version.secret.is_some() {
             Step::Answer(None)
         } else {
             Step::Unavailable
@@ -189,24 +199,50 @@ impl<S> Cache<S> {
         self.mismatch = Some(now);
     }
 
-    /// Notes the current version that a call at `asked` brought; its secret is `None` if the version is unusable. Another
-    /// current version has another previous version.
+    /// Notes the current version that a call at `asked` brought; its secret is `None` if the version is unusable.
+    ///
+    /// Another current version has another previous version. That is probably the version that was current before, so the
+    /// old secret serves if the call for the previous version fails; it is past its period, so that the call comes first.
     pub fn put_current(&mut self, id: String, secret: Option<S>, asked: Timestamp) {
-        if self.current.value().is_none_or(|known| known.id != id) {
-            self.previous = Slot::default();
+        let id = Some(id);
+        let is_in = |slot: &Slot<Version<S>>| slot.value.as_ref().is_some_and(|known| known.id == id);
+        if !is_in(&self.current) {
+            self.previous = Slot {
+                value: self.current.value.take(),
+                ..Slot::default()
+            };
+        } else if is_in(&self.previous) {
+            // The labels moved and moved back between these calls, so the previous version is another one by now.
+            (self.previous.value, self.previous.asked) = (None, None);
         }
+        self.labels_may_have_moved = false;
         self.first_calls = None;
         self.current.fill(Version { id, secret }, asked);
     }
 
     /// Returns true if the cache holds a current version, usable or not.
     pub fn has_current(&self) -> bool {
-        self.current.held.is_some()
+        self.current.value.is_some()
     }
 
-    /// Notes the previous version that a call at `asked` brought; `None` if there is no usable previous version.
-    pub fn put_previous(&mut self, secret: Option<S>, asked: Timestamp) {
-        self.previous.fill(secret, asked);
+    /// Notes the previous version that a call at `asked` brought. The secret is `None` if there is no usable previous version,
+    /// and the id is `None` if the answer named no version.
+    ///
+    /// An operator who makes the previous version the current one again swaps the labels. If that happens after the last call
+    /// for the current version, the previous version now is the one that the cache holds as the current one, or nothing if
+    /// the operator has revoked it as well.
+    pub fn put_previous(&mut self, id: Option<String>, secret: Option<S>, asked: Timestamp) {
+        let had_no_previous = self.previous.asked.is_some()
+            && self
+                .previous
+                .value
+                .as_ref()
+                .is_some_and(|version| version.secret.is_none());
+        self.labels_may_have_moved |= match id {
+            Some(_) => self.current.value.as_ref().is_some_and(|known| known.id == id),
+            None => !had_no_previous,
+        };
+        self.previous.fill(Version { id, secret }, asked);
     }
 
     /// Notes that the call for a version failed at `now`. Without any current version the delivery then ends, since the next
@@ -224,5 +260,120 @@ impl<S> Cache<S> {
             }
             Stage::Previous => self.previous.failed = Some(now),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PERIOD: Duration = Duration::from_secs(300);
+    const FORGED: u8 = 99;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_millis(second * 1000)
+    }
+
+    fn next(cache: &Cache<u8>, secret: u8, second: i64) -> Step {
+        cache.next(|known| *known == secret, PERIOD, at(second))
+    }
+
+    fn put_current(cache: &mut Cache<u8>, secret: u8, second: i64) {
+        cache.put_current(secret.to_string(), Some(secret), at(second));
+    }
+
+    fn put_previous(cache: &mut Cache<u8>, secret: u8, second: i64) {
+        cache.put_previous(Some(secret.to_string()), Some(secret), at(second));
+    }
+
+    /// A cache that has served version 0, and has just learned of version 1.
+    fn rotated(second: i64) -> Cache<u8> {
+        let mut cache = Cache::default();
+        put_current(&mut cache, 0, 0);
+        put_current(&mut cache, 1, second);
+        cache
+    }
+
+    #[test]
+    fn the_secret_that_was_current_serves_while_the_call_for_the_previous_version_fails() {
+        let mut cache = rotated(300);
+        assert_eq!(next(&cache, 0, 300), Step::Ask(Stage::Previous));
+        cache.note_failure(Stage::Previous, at(300));
+        assert_eq!(next(&cache, 0, 300), Step::Answer(Some(Stage::Previous)));
+        assert_eq!(next(&cache, FORGED, 300), Step::Unavailable);
+        // The operator has revoked version 0.
+        assert_eq!(next(&cache, 0, 310), Step::Ask(Stage::Previous));
+        cache.put_previous(None, None, at(310));
+        assert_eq!(next(&cache, 0, 310), Step::AskOnMismatch);
+        cache.note_mismatch(at(310));
+        put_current(&mut cache, 1, 310);
+        assert_eq!(next(&cache, 0, 310), Step::Answer(None));
+    }
+
+    /// The two answers of a delivery that comes while the operator makes version 0 the current one again: version 1 at
+    /// `AWSCURRENT`, then version 1 at `AWSPREVIOUS`, or nothing there if the operator has revoked version 1.
+    #[test]
+    fn labels_that_move_between_two_calls_cause_another_call_or_503_and_no_401() {
+        for is_revoked in [false, true] {
+            for is_known in [false, true] {
+                let mut cache = Cache::default();
+                if is_known {
+                    put_current(&mut cache, 0, 0);
+                }
+                put_current(&mut cache, 1, 300);
+                let move_back = |cache: &mut Cache<u8>, second| match is_revoked {
+                    true => cache.put_previous(None, None, at(second)),
+                    false => put_previous(cache, 1, second),
+                };
+                move_back(&mut cache, 300);
+                assert_eq!(
+                    next(&cache, 0, 300),
+                    Step::AskOnMismatch,
+                    "{is_revoked} {is_known}"
+                );
+                cache.note_mismatch(at(300));
+                put_current(&mut cache, 0, 300);
+                assert_eq!(next(&cache, 0, 300), Step::Answer(Some(Stage::Current)));
+
+                // It happens again within 30 s, so the limit forbids the call.
+                put_current(&mut cache, 1, 310);
+                move_back(&mut cache, 310);
+                for secret in [0, FORGED] {
+                    assert_eq!(next(&cache, secret, 310), Step::Unavailable);
+                }
+                assert_eq!(next(&cache, 0, 330), Step::AskOnMismatch);
+            }
+        }
+    }
+
+    #[test]
+    fn labels_that_move_and_move_back_cause_another_call_for_the_previous_version() {
+        let mut cache = Cache::default();
+        put_current(&mut cache, 0, 0);
+        // The operator has put version 1, and a call for the current version fails.
+        cache.note_failure(Stage::Current, at(300));
+        put_previous(&mut cache, 0, 301);
+        assert_eq!(next(&cache, 1, 301), Step::Unavailable);
+        // The operator has made version 0 the current one again.
+        put_current(&mut cache, 0, 310);
+        assert_eq!(next(&cache, 1, 310), Step::Ask(Stage::Previous));
+        put_previous(&mut cache, 1, 310);
+        assert_eq!(next(&cache, 1, 310), Step::Answer(Some(Stage::Previous)));
+    }
+
+    #[test]
+    fn a_secret_without_a_previous_version_causes_one_more_call_once() {
+        let mut cache = Cache::default();
+        put_current(&mut cache, 0, 0);
+        cache.put_previous(None, None, at(0));
+        assert_eq!(next(&cache, FORGED, 0), Step::AskOnMismatch);
+        cache.note_mismatch(at(0));
+        put_current(&mut cache, 0, 0);
+        assert_eq!(next(&cache, FORGED, 0), Step::Answer(None));
+        // A further answer of the same kind is no news.
+        put_current(&mut cache, 0, 300);
+        assert_eq!(next(&cache, FORGED, 300), Step::Ask(Stage::Previous));
+        cache.put_previous(None, None, at(300));
+        assert_eq!(next(&cache, FORGED, 300), Step::Answer(None));
     }
 }
