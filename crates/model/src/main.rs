@@ -76,7 +76,7 @@ const DEEP_SECRETS: [secret::World; 3] = [
 /// The wrong rules, and the invariant that each of them breaks.
 const WRONG_RULES: [(Rule, &str); 5] = [
     (Rule::SenderDoesNotWait, secret::INVARIANTS.never_401),
-    (Rule::TwoPeriods, secret::INVARIANTS.never_401),
+    (Rule::TwoPeriods, secret::INVARIANTS.revoked),
     (Rule::Uses(Use::UnusableIsAFailure), secret::INVARIANTS.accepted),
     (Rule::Uses(Use::ForgetsTheOldSecret), secret::INVARIANTS.last_good),
     (Rule::Uses(Use::HidesTheId), secret::INVARIANTS.never_401),
@@ -111,15 +111,9 @@ fn main() -> ExitCode {
         holds &= catch(world, &format!("{protocol:?}"), invariant);
     }
     for (rule, invariant) in WRONG_RULES {
-        // The smallest world in which the rule does harm.
-        let (puts, moves) = match rule {
-            Rule::TwoPeriods => (2, 0),
-            Rule::Uses(Use::HidesTheId) => (1, 1),
-            _ => (1, 0),
-        };
+        let moves = u8::from(rule == Rule::Uses(Use::HidesTheId));
         let world = secret::World {
             rule,
-            puts,
             moves,
             ..SECRET
         };
