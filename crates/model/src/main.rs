@@ -63,9 +63,8 @@ const SECRETS: [secret::World; 2] = [
 ];
 
 /// The last world has the interval after a failed call as its tick.
-const DEEP_SECRETS: [secret::World; 3] = [
+const DEEP_SECRETS: [secret::World; 2] = [
     secret::World { puts: 2, ..SECRET },
-    secret::World { moves: 2, ..SECRET },
     secret::World {
         clock: Clock { tick: 10, period: 4 },
         ticks: 6,

@@ -4,6 +4,9 @@
 //! is up or down at each call. Labels move and time goes on while a call is under way. The environment may die. Deliveries
 //! come signed with every version there ever was, or forged; some wait for their turn and verify late.
 //!
+//! The operator makes only the previous version the current one again, and does so once. Two moves back and a revocation
+//! within a cache period can lead to a 401 for a good signature: the calls that the contract allows are too few to see them.
+//!
 //! Environments share nothing, so one environment shows all that several can do.
 
 mod calls;
