@@ -1,64 +1,129 @@
-//! The receiver's protocol, checked over every state that it can reach; then protocols that are known to
-//! be wrong, each of which has to be caught, and by the invariant that it is known to break.
+//! The receiver as state machines, checked over every state that they can reach: the delivery of events, and the cache of the
+//! secret. Then protocols and rules that are known to be wrong: the check must find the invariant that each of them breaks.
 //!
-//! `cargo model` takes half a minute; `cargo model --deep` adds the largest space.
+//! `cargo model` checks the small worlds; `cargo model --deep` adds the large ones.
 
-mod protocol;
+mod delivery;
+mod environment;
+mod secret;
+mod secrets_manager;
 
+use std::fmt::Display;
+use std::hash::Hash;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use protocol::{Body, INVARIANTS, Protocol, Receiver};
+use delivery::{Body, Protocol};
+use environment::{Clock, Use};
+use secret::Rule;
 use stateright::{Checker, Expectation, HasDiscoveries, Model};
 
 use Body::{Event, Forged, Other};
 
-/// Deliveries, and how often the secret is rotated.
-type World = (&'static [Body], u8);
-
-const WORLDS: [World; 3] = [
-    (&[Event, Event, Event, Other], 0),
-    (&[Event, Event, Other], 1),
-    (&[Event, Event, Forged], 2),
+const DELIVERIES: [delivery::World; 2] = [
+    deliveries(&[Event, Event, Other, Forged]),
+    delivery::World {
+        erases: true,
+        ..deliveries(&[Event, Event, Other])
+    },
 ];
 
-const DEEP: World = (&[Event, Event, Other, Forged], 1);
+const DEEP_DELIVERIES: [delivery::World; 1] = [delivery::World {
+    erases: true,
+    ..deliveries(&[Event, Event, Event, Other])
+}];
 
-/// What is wrong, and the invariant that has to find it.
-const WRONG: [(Protocol, &str); 5] = [
-    (Protocol::ClaimThenStore, INVARIANTS.a),
-    (Protocol::ClaimForever, INVARIANTS.progress),
-    (Protocol::ReadThenWrite, INVARIANTS.c),
-    (Protocol::OverwriteExpired, INVARIANTS.b),
-    (Protocol::NoMargin, INVARIANTS.f),
+/// The wrong protocols, and the invariant that each of them breaks.
+const WRONG_PROTOCOLS: [(Protocol, &str); 7] = [
+    (Protocol::ClaimThenStore, delivery::INVARIANTS.a),
+    (Protocol::ClaimForever, delivery::INVARIANTS.progress),
+    (Protocol::ReadThenWrite, delivery::INVARIANTS.c),
+    (Protocol::OverwriteExpired, delivery::INVARIANTS.b),
+    (Protocol::NoMargin, delivery::INVARIANTS.f),
+    (Protocol::NoSignature, delivery::INVARIANTS.d),
+    (Protocol::EraseDeletes, delivery::INVARIANTS.f),
+];
+
+/// A tick is the least time between two refreshes because of mismatches; a cache period is two ticks.
+const SECRET: secret::World = secret::World {
+    rule: Rule::Receiver,
+    clock: Clock { tick: 30, period: 2 },
+    ticks: 5,
+    puts: 1,
+    moves: 0,
+};
+
+const SECRETS: [secret::World; 2] = [
+    secret::World { moves: 1, ..SECRET },
+    secret::World {
+        puts: 2,
+        ticks: 4,
+        ..SECRET
+    },
+];
+
+/// The last world has the interval after a failed call as its tick.
+const DEEP_SECRETS: [secret::World; 2] = [
+    secret::World { puts: 2, ..SECRET },
+    secret::World {
+        clock: Clock { tick: 10, period: 4 },
+        ticks: 6,
+        ..SECRET
+    },
+];
+
+/// The wrong rules, and the invariant that each of them breaks.
+const WRONG_RULES: [(Rule, &str); 5] = [
+    (Rule::SenderDoesNotWait, secret::INVARIANTS.never_401),
+    (Rule::TwoPeriods, secret::INVARIANTS.revoked),
+    (Rule::Uses(Use::UnusableIsAFailure), secret::INVARIANTS.accepted),
+    (Rule::Uses(Use::ForgetsTheOldSecret), secret::INVARIANTS.last_good),
+    (Rule::Uses(Use::HidesTheId), secret::INVARIANTS.never_401),
 ];
 
 fn main() -> ExitCode {
-    let worlds = match std::env::args().nth(1).as_deref() {
-        None => WORLDS.to_vec(),
-        Some("--deep") => WORLDS.into_iter().chain([DEEP]).collect(),
+    let is_deep = match std::env::args().nth(1).as_deref() {
+        None => false,
+        Some("--deep") => true,
         Some(_) => {
-            eprintln!("model takes --deep, or nothing");
+            eprintln!("model takes no argument but --deep");
             return ExitCode::from(2);
         }
     };
     println!("states      different   steps  seconds  world");
     let mut holds = true;
-    for world in worlds {
-        holds &= check(world);
+    let deep = if is_deep { &DEEP_DELIVERIES[..] } else { &[] };
+    for world in DELIVERIES.iter().chain(deep) {
+        holds &= check(*world);
     }
-    println!("\nwrong protocols");
-    for (protocol, invariant) in WRONG {
-        holds &= catch(protocol, invariant);
+    let deep = if is_deep { &DEEP_SECRETS[..] } else { &[] };
+    for world in SECRETS.iter().chain(deep) {
+        holds &= check(*world);
     }
-    println!(
-        "\n{}",
-        if holds {
-            "every invariant holds, and every wrong protocol was caught"
-        } else {
-            "FAILED"
-        }
-    );
+    println!("\nwrong protocols and rules");
+    for (protocol, invariant) in WRONG_PROTOCOLS {
+        let world = delivery::World {
+            protocol,
+            erases: protocol == Protocol::EraseDeletes,
+            ..deliveries(&[Event, Event, Other, Forged])
+        };
+        holds &= catch(world, &format!("{protocol:?}"), invariant);
+    }
+    for (rule, invariant) in WRONG_RULES {
+        let moves = u8::from(rule == Rule::Uses(Use::HidesTheId));
+        let world = secret::World {
+            rule,
+            moves,
+            ..SECRET
+        };
+        holds &= catch(world, &format!("{rule:?}"), invariant);
+    }
+    let verdict = if holds {
+        "every invariant holds, and the check caught every wrong protocol and rule"
+    } else {
+        "FAILED"
+    };
+    println!("\n{verdict}");
     if holds {
         ExitCode::SUCCESS
     } else {
@@ -66,24 +131,28 @@ fn main() -> ExitCode {
     }
 }
 
-/// Goes through all of the receiver's states; says whether all that has to hold does, and whether all
-/// that has to be possible in any of the worlds is possible in this one, where it can be.
-fn check((bodies, rotations): World) -> bool {
-    let begun = Instant::now();
-    let receiver = Receiver {
+/// The receiver's protocol, with these deliveries.
+const fn deliveries(bodies: &'static [Body]) -> delivery::World {
+    delivery::World {
         protocol: Protocol::OneConditionalWrite,
         bodies,
-        rotations,
-    };
-    let checker = receiver.checker().threads(threads()).spawn_bfs().join();
+        erases: false,
+    }
+}
+
+/// Visits every state. Returns true if every invariant holds, and everything that must be possible is possible.
+fn check<M>(world: M) -> bool
+where
+    M: Model + Display + Send + Sync + 'static,
+    M::State: Hash + Send + Sync,
+    M::Action: Display + Clone + PartialEq,
+    M::State: Clone + PartialEq + std::fmt::Debug,
+{
+    let (name, begun) = (world.to_string(), Instant::now());
+    let checker = world.checker().threads(threads()).spawn_bfs().join();
     let found = checker.discoveries();
-    let rotated = match rotations {
-        0 => String::new(),
-        1 => ", the secret rotated once".to_owned(),
-        n => format!(", the secret rotated {n} times"),
-    };
     println!(
-        "{:<10}  {:<10}  {:<5}  {:<7.1}  {bodies:?}{rotated}",
+        "{:<10}  {:<10}  {:<5}  {:<7.1}  {name}",
         checker.state_count(),
         checker.unique_state_count(),
         checker.max_depth(),
@@ -94,27 +163,28 @@ fn check((bodies, rotations): World) -> bool {
         let is_found = found.contains_key(property.name);
         let fault = match property.expectation {
             Expectation::Always if is_found => "does not hold",
-            // What never happens holds of everything.
+            // An invariant about an event that never happens holds and says nothing.
             Expectation::Sometimes if !is_found => "never happens",
             _ => continue,
         };
         holds = false;
-        println!("  {} {fault}", property.name);
+        println!("  {}: {fault}", property.name);
         if let Some(path) = found.get(property.name) {
-            tell(path.clone().into_actions());
+            print_steps(path.clone().into_actions());
         }
     }
     holds
 }
 
-/// Looks for the shortest way to break the invariant; says whether there is one.
-fn catch(protocol: Protocol, invariant: &'static str) -> bool {
-    let receiver = Receiver {
-        protocol,
-        bodies: &[Event, Event, Other],
-        rotations: 0,
-    };
-    let checker = receiver
+/// Looks for the shortest way to break the invariant. Returns true if there is one.
+fn catch<M>(world: M, name: &str, invariant: &'static str) -> bool
+where
+    M: Model + Send + Sync + 'static,
+    M::State: Hash + Send + Sync,
+    M::Action: Display + Clone + PartialEq,
+    M::State: Clone + PartialEq + std::fmt::Debug,
+{
+    let checker = world
         .checker()
         .finish_when(HasDiscoveries::AllOf([invariant].into()))
         .spawn_bfs()
@@ -122,18 +192,18 @@ fn catch(protocol: Protocol, invariant: &'static str) -> bool {
     let states = checker.unique_state_count();
     match checker.discovery(invariant) {
         Some(path) => {
-            println!("\n{protocol:?} breaks {invariant} ({states} states looked at):");
-            tell(path.into_actions());
+            println!("\n{name} breaks the invariant \"{invariant}\" (found among {states} states):");
+            print_steps(path.into_actions());
             true
         }
         None => {
-            println!("\n{protocol:?} was not caught by {invariant} in {states} states");
+            println!("\n{name} does not break the invariant \"{invariant}\" in {states} states");
             false
         }
     }
 }
 
-fn tell(actions: Vec<protocol::Action>) {
+fn print_steps(actions: Vec<impl Display>) {
     for (i, action) in actions.into_iter().enumerate() {
         println!("  {:>2}. {action}", i + 1);
     }
