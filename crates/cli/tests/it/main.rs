@@ -8,6 +8,7 @@ mod addresses;
 mod doctor;
 mod ends;
 mod environment;
+mod guide;
 mod inspector;
 mod lists;
 mod manual;
