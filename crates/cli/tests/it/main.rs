@@ -11,6 +11,7 @@ mod doctor_faults;
 mod ends;
 mod environment;
 mod erase;
+mod guide;
 mod inspector;
 mod inspector_bounds;
 mod inspector_browser;
