@@ -22,7 +22,7 @@ use super::{Running, run, sonotheia, succeeded, text};
 const PAGE: &str = include_str!("../../../../docs/cli.md");
 
 /// Commands without a transcript. A command leaves this list when it gets one.
-const STILL_TO_COME: &[&str] = &["demo", "health", "inspect", "mock-api"];
+const STILL_TO_COME: &[&str] = &[];
 
 /// The words before a command on the page. The tests run under cargo, so the messages have the same words.
 const PROGRAM: &str = "cargo sonotheia ";
@@ -66,7 +66,9 @@ fn steps() -> Vec<Step> {
 fn is_endless(command: &str) -> bool {
     let words: Vec<&str> = command.split_whitespace().collect();
     let ends = words.contains(&"--help") || words.contains(&"|");
-    let is_server = words.iter().any(|word| ["serve", "backends"].contains(word));
+    let is_server = words
+        .iter()
+        .any(|word| ["serve", "backends", "inspect", "listen", "mock-api"].contains(word));
     !ends && (is_server || words.contains(&"--follow"))
 }
 
@@ -198,6 +200,8 @@ fn with_free_ports(command: &str) -> String {
     let options = [
         ("serve", "--port 0 --dynamodb-port 0"),
         ("backends", "--dynamodb-port 0 --secrets-port 0"),
+        ("inspect", "--port 0"),
+        ("mock-api", "--port 0"),
     ];
     let mut command = command.to_owned();
     for (name, ports) in options {
@@ -211,7 +215,7 @@ fn with_free_ports(command: &str) -> String {
 
 /// The receiver of the test, for a command that reads the default address.
 fn with_receiver(command: &str, values: &Values) -> String {
-    let has_default = ["send", "results", "event", "tail", "doctor"]
+    let has_default = ["health", "send", "results", "event", "tail", "doctor"]
         .iter()
         .any(|name| command.starts_with(&format!("{PROGRAM}{name}")));
     let has_place = ["--url", "--table", "--help"]
