@@ -50,6 +50,7 @@ pub struct Condition {
     clock: TrueClock,
     offset_ms: AtomicI64,
     frozen_until_ms: AtomicI64,
+    freezes: AtomicI64,
     fault_ms: [AtomicI64; 2],
     jumped_ms: AtomicI64,
 }
@@ -88,6 +89,7 @@ impl Condition {
 
     /// Stops all work of the environment for a time.
     pub fn freeze(&self, ms: i64) {
+        self.freezes.fetch_add(1, Ordering::Relaxed);
         self.frozen_until_ms
             .store(self.clock.now_ms() + ms, Ordering::Relaxed);
     }
@@ -193,6 +195,7 @@ impl Environment {
             clock: world.clock,
             offset_ms: AtomicI64::new(world.rng().i64(-300..300)),
             frozen_until_ms: AtomicI64::new(0),
+            freezes: AtomicI64::new(0),
             fault_ms: [AtomicI64::new(0), AtomicI64::new(0)],
             jumped_ms: AtomicI64::new(0),
         });
@@ -281,6 +284,8 @@ async fn freezable<T>(
     mut work: Pin<Box<impl Future<Output = T>>>,
 ) -> T {
     let mut thaw: Option<Pin<Box<Sleep>>> = None;
+    let freezes = |condition: &Condition| condition.freezes.load(Ordering::Relaxed);
+    let before = freezes(&condition);
     poll_fn(move |context| {
         loop {
             if let Some(sleep) = &mut thaw {
@@ -294,7 +299,13 @@ async fn freezable<T>(
                     delivery.freeze();
                     thaw = Some(Box::pin(tokio::time::sleep(left)));
                 }
-                None => return work.as_mut().poll(context),
+                None => {
+                    // Work that waits for another delivery's work, such as the start, is not polled during a freeze.
+                    if freezes(&condition) != before {
+                        delivery.freeze();
+                    }
+                    return work.as_mut().poll(context);
+                }
             }
         }
     })

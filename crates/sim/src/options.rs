@@ -65,7 +65,8 @@ impl Defect {
             Self::OverwriteExpired => &[B, F],
             Self::NoMargin => &[F],
             Self::LostToken => &[C],
-            Self::StaleSecret => &[Secret],
+            // The previous version has the id of the current one, so the receiver answers 503: the labels may have moved.
+            Self::StaleSecret => &[Secret, Liveness],
             Self::ExpiryOffByADay => &[Expiry, F],
             Self::SkippingCursor => &[Read],
             Self::ReusedConnection => &[Connection],
