@@ -3,8 +3,8 @@
 //! DynamoDB.
 
 mod load;
-mod local;
 mod resident;
+mod serve;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use crate::environment::{Environment, Setup};
 use crate::plan::MARK;
 use crate::report::{Table, Violations};
 use load::{Kind, Load, Target};
-use local::Server;
+use serve::Server;
 
 /// Send more deliveries than the receiver can serve, and check the answers, the calls and the memory
 #[derive(Args)]

@@ -20,7 +20,7 @@ pub fn rng(seed: u64, n: u64) -> Rng {
 }
 
 /// An event.
-pub struct Event {
+pub struct PlannedEvent {
     /// The event id.
     pub id: String,
     /// The body of its delivery.
@@ -29,7 +29,7 @@ pub struct Event {
     pub data: String,
 }
 
-impl Event {
+impl PlannedEvent {
     /// An event with a random type, envelope and size, and with members that some parsers change.
     pub fn new(id: String, rng: &mut Rng, now: Timestamp) -> Self {
         let types: Vec<_> = known_types().collect();

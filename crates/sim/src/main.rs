@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use clap::Parser;
 use sim::options::{Defect, Options};
-use sim::simulation::{Report, run};
+use sim::simulation::{Summary, run};
 
 /// Runs the real receiver on a simulated network and clock, and checks every promise of the contract.
 ///
@@ -62,7 +62,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn print(report: &Report, seconds: f64) {
+fn print(report: &Summary, seconds: f64) {
     println!("{:>10}  seed", report.options.seed);
     println!("{:>10}  events", report.events);
     println!("{:>10}  deliveries", report.deliveries);
@@ -86,7 +86,7 @@ fn print(report: &Report, seconds: f64) {
 }
 
 /// True if the run ended as it should.
-fn verdict(report: &Report) -> bool {
+fn verdict(report: &Summary) -> bool {
     let seed = report.options.seed;
     match (report.options.defect, report.violations.first()) {
         (None, None) => {

@@ -11,7 +11,7 @@ use crate::environment::{log, operator};
 use crate::fleet::{Fleet, USUAL_WEATHER};
 use crate::options::{Check, Options};
 use crate::reads::Reader;
-use crate::sender::Sender;
+use crate::sonotheia::Sender;
 use crate::world::{TABLE, World};
 
 /// The number of violations after which a simulation ends.
@@ -22,7 +22,7 @@ const BETWEEN_EVENTS_MS: u64 = 300_000;
 
 /// The result of a simulation.
 #[derive(Clone, Debug)]
-pub struct Report {
+pub struct Summary {
     /// The arguments.
     pub options: Options,
     /// The number of events.
@@ -40,7 +40,7 @@ pub struct Report {
 }
 
 /// Runs a simulation, and writes a line for each delivery to `trace`.
-pub fn run(options: Options, trace: Box<dyn Write + Send>) -> Report {
+pub fn run(options: Options, trace: Box<dyn Write + Send>) -> Summary {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
@@ -53,7 +53,7 @@ pub fn run(options: Options, trace: Box<dyn Write + Send>) -> Report {
     })
 }
 
-async fn simulate(world: Arc<World>) -> Report {
+async fn simulate(world: Arc<World>) -> Summary {
     let (secrets, table) = operator(&world);
     emulators::create_table(&table, TABLE).await.expect("the table");
     world.vault.rotate(&secrets, world.clock.now_ms()).await;
@@ -134,11 +134,11 @@ async fn delete_and_compare(world: Arc<World>) {
     }
 }
 
-fn report(world: &World, sender: &Sender) -> Report {
+fn report(world: &World, sender: &Sender) -> Summary {
     let trace_hash = world.trace_hash();
     let ledger = world.ledger();
     let seconds = u64::try_from(world.clock.elapsed_ms() / 1000).unwrap_or_default();
-    Report {
+    Summary {
         options: world.options,
         events: sender.events(),
         deliveries: sender.deliveries(),

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::sync::{Arc, Mutex};
 
 use sim::options::{Defect, Options};
-use sim::simulation::{Report, run};
+use sim::simulation::{Summary, run};
 
 /// A trace in memory.
 #[derive(Clone, Default)]
@@ -21,7 +21,7 @@ impl Write for Trace {
     }
 }
 
-fn traced(options: Options) -> (Report, String) {
+fn traced(options: Options) -> (Summary, String) {
     let trace = Trace::default();
     let report = run(options, Box::new(trace.clone()));
     let trace = trace.0.lock().expect("one thread").clone();

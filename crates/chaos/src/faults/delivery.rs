@@ -3,7 +3,7 @@
 use fastrand::Rng;
 use sonotheia_webhook::timestamp::Timestamp;
 
-use crate::plan::{self, Event, Forgery, MARK};
+use crate::plan::{self, Forgery, MARK, PlannedEvent};
 
 /// A kind of delivery, with its number in [`Bodies`].
 #[derive(Clone, Copy)]
@@ -21,11 +21,11 @@ pub enum Kind {
 /// The bodies of all deliveries.
 pub struct Bodies {
     /// The events.
-    pub events: Vec<Event>,
+    pub events: Vec<PlannedEvent>,
     /// The events in forgeries.
-    pub forged: Vec<Event>,
+    pub forged: Vec<PlannedEvent>,
     /// The conflicts: the n-th has the id of the n-th event.
-    pub conflicts: Vec<Event>,
+    pub conflicts: Vec<PlannedEvent>,
     /// The bodies that are not events.
     pub others: Vec<String>,
 }
@@ -49,7 +49,7 @@ impl Bodies {
         let many = |prefix: &str, count: usize, stream: u64| -> Vec<_> {
             let event = |n| {
                 let id = format!("{prefix}-{n}");
-                Event::new(id, &mut plan::rng(seed ^ (stream << 32), n as u64), now)
+                PlannedEvent::new(id, &mut plan::rng(seed ^ (stream << 32), n as u64), now)
             };
             (0..count).map(event).collect()
         };

@@ -8,10 +8,10 @@ use serde_json::Value;
 use sonotheia_webhook::timestamp::Timestamp;
 use tokio::sync::{Mutex as AsyncMutex, mpsc};
 
-use super::local::Connection;
+use super::serve::Connection;
 use crate::environment::{Answer, Environment, Invoked, Trouble};
 use crate::lock;
-use crate::plan::{self, Event, Forgery};
+use crate::plan::{self, Forgery, PlannedEvent};
 use crate::report::{Table, Violations};
 
 /// The number of deliveries that may wait for a target. Further deliveries are refused, as Lambda does at its limit of
@@ -135,7 +135,7 @@ impl Load {
             Kind::New | Kind::Duplicate => ("event", 8),
         };
         let mut rng = plan::rng(self.seed ^ (stream << 32), delivery.n as u64);
-        let event = Event::new(format!("{prefix}-{}", delivery.n), &mut rng, self.now);
+        let event = PlannedEvent::new(format!("{prefix}-{}", delivery.n), &mut rng, self.now);
         let signatures = match delivery.kind {
             Kind::Forged => {
                 let forgery = Forgery::ALL[delivery.n % Forgery::ALL.len()];

@@ -5,8 +5,8 @@
 //! send the key, so both are options here.
 
 mod answers;
+mod dispatch;
 mod lists;
-mod sender;
 mod webhooks;
 
 use std::collections::HashMap;
@@ -30,8 +30,8 @@ use crate::failure::Failure;
 use crate::interrupt;
 use crate::program;
 use answers::{bad_request, created, not_found, unauthorized};
+use dispatch::Dispatcher;
 use lists::{ListShape, NextPage};
-use sender::Sender;
 use webhooks::{Webhook, Webhooks};
 
 /// The analyses: the path of each, the types of the events that it ends with, and the type if the request asks for a
@@ -96,7 +96,7 @@ fn scale(text: &str) -> Result<f64, &'static str> {
 struct Api {
     options: MockApi,
     webhooks: Webhooks,
-    sender: Sender,
+    dispatcher: Dispatcher,
 }
 
 impl MockApi {
@@ -116,11 +116,11 @@ impl MockApi {
                SONOTHEIA_API_KEY=any {program} register http://127.0.0.1:8080/webhook --force --base-url http://{address}/v1 --apply\n\
              Start an analysis:\n  \
                curl -X POST http://{address}/v1/voice/deepfake -H 'X-API-Key: any'\n",
-            sender::schedule(self.time_scale),
+            dispatch::schedule(self.time_scale),
             program = program::name()
         ))?;
         let api = Arc::new(Api {
-            sender: Sender::new(self.time_scale),
+            dispatcher: Dispatcher::new(self.time_scale),
             webhooks: Webhooks::default(),
             options: self,
         });
@@ -220,7 +220,7 @@ impl Api {
         for (i, event_type) in types.iter().enumerate() {
             let event_id = format!("evt_{id}_{i}");
             for webhook in self.webhooks.of_type(event_type) {
-                self.sender.deliver(webhook, event_type, &event_id, &session);
+                self.dispatcher.deliver(webhook, event_type, &event_id, &session);
             }
             event_ids.push(event_id);
         }
@@ -236,7 +236,9 @@ async fn events(State(api): State<Arc<Api>>, Query(query): Query<HashMap<String,
         Some(Some(Parsed::Moment(time))) => Some(time),
         Some(_) => return bad_request("`since` is not a time in RFC 3339"),
     };
-    let events = api.sender.events(query.get("status").map(String::as_str), since);
+    let events = api
+        .dispatcher
+        .events(query.get("status").map(String::as_str), since);
     let place = query.get("cursor").or_else(|| query.get("starting_after"));
     let options = &api.options;
     lists::page(
@@ -253,7 +255,7 @@ async fn events(State(api): State<Arc<Api>>, Query(query): Query<HashMap<String,
 
 /// Delivers an event again, once, and shows the attempt.
 async fn retry(State(api): State<Arc<Api>>, Path(event_id): Path<String>) -> Response {
-    match api.sender.again(&event_id).await {
+    match api.dispatcher.again(&event_id).await {
         Some(attempt) => axum::Json(attempt).into_response(),
         None => not_found("event with this id"),
     }

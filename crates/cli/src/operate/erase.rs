@@ -14,7 +14,7 @@ use sonotheia_webhook::event::Event;
 use sonotheia_webhook::store::{Erasure, Outcome, Record, Store};
 use sonotheia_webhook::timestamp::{Parsed, Timestamp};
 
-use self::report::{Line, Report, Verdict};
+use self::report::{ErasureReport, Line, Verdict};
 use crate::args::print;
 use crate::failure::Failure;
 use crate::interrupt::{self, Stop};
@@ -193,8 +193,8 @@ impl Erase {
         }
     }
 
-    fn report<'a>(&'a self, lines: &'a [Line]) -> Report<'a> {
-        Report {
+    fn report<'a>(&'a self, lines: &'a [Line]) -> ErasureReport<'a> {
+        ErasureReport {
             session_id: self.subject.session.as_deref(),
             event_id: self.subject.event.as_deref(),
             applied: self.apply,

@@ -269,7 +269,7 @@ impl Reconcile {
         let [missing, present, refused] = counts;
         if self.json {
             #[derive(Serialize)]
-            struct Report<'a> {
+            struct Reconciled<'a> {
                 applied: bool,
                 complete: bool,
                 since: String,
@@ -280,7 +280,7 @@ impl Reconcile {
                 refused: usize,
                 events: &'a [Line],
             }
-            let report = Report {
+            let report = Reconciled {
                 applied: self.apply,
                 complete: progress.is_complete,
                 since: self.since.to_string(),

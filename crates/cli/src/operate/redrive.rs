@@ -270,7 +270,7 @@ impl Redrive {
 
     fn document(&self, lines: &[Line], rules: Option<&Rules>) -> String {
         #[derive(Serialize)]
-        struct Report<'a> {
+        struct Redriven<'a> {
             applied: bool,
             retention_days: Option<u32>,
             count: usize,
@@ -283,7 +283,7 @@ impl Redrive {
         }
         let count = |verdict| lines.iter().filter(|line| line.verdict == verdict).count();
         let [accepted, already_accepted, conflict, too_old, invalid] = Verdict::ALL.map(count);
-        let report = Report {
+        let report = Redriven {
             applied: self.apply,
             retention_days: rules.map(|rules| rules.retention_days),
             count: lines.len(),

@@ -9,7 +9,7 @@ use serde_json::json as value;
 use serde_json::value::RawValue;
 
 use super::answers::bad_request;
-use super::sender::{Attempt, Event, Status};
+use super::dispatch::{Attempt, Dispatched, Status};
 use crate::args::json;
 use crate::client::encode;
 
@@ -54,7 +54,7 @@ pub struct Paging<'a> {
 }
 
 /// A page of the list that starts behind the event `place`.
-pub fn page(events: &[Event], place: Option<&str>, paging: &Paging<'_>) -> Response {
+pub fn page(events: &[Dispatched], place: Option<&str>, paging: &Paging<'_>) -> Response {
     let start = match place {
         None => 0,
         Some(id) => match events.iter().position(|event| event.event_id == id) {
@@ -83,7 +83,7 @@ pub fn page(events: &[Event], place: Option<&str>, paging: &Paging<'_>) -> Respo
     response
 }
 
-fn item(event: &Event, shape: ListShape) -> String {
+fn item(event: &Dispatched, shape: ListShape) -> String {
     let (payload, body) = match shape {
         ListShape::Events | ListShape::Data | ListShape::Results | ListShape::Bare => {
             return event.body.to_string();
@@ -117,7 +117,7 @@ struct Wrapped<'a> {
     body: Option<&'a str>,
 }
 
-fn body(list: &str, last: Option<&Event>, paging: &Paging<'_>) -> String {
+fn body(list: &str, last: Option<&Dispatched>, paging: &Paging<'_>) -> String {
     let name = match paging.shape {
         ListShape::Events | ListShape::Wrapped | ListShape::Text => "events",
         ListShape::Data => "data",
@@ -137,7 +137,7 @@ fn body(list: &str, last: Option<&Event>, paging: &Paging<'_>) -> String {
 }
 
 /// The path and query of the page behind an event.
-fn address(last: &Event, paging: &Paging<'_>) -> String {
+fn address(last: &Dispatched, paging: &Paging<'_>) -> String {
     let mut query: Vec<_> = paging
         .query
         .iter()

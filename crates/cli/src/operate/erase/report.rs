@@ -85,7 +85,7 @@ impl Line {
 }
 
 /// The whole report.
-pub struct Report<'a> {
+pub struct ErasureReport<'a> {
     pub session_id: Option<&'a str>,
     pub event_id: Option<&'a str>,
     pub applied: bool,
@@ -93,7 +93,7 @@ pub struct Report<'a> {
     pub lines: &'a [Line],
 }
 
-impl Report<'_> {
+impl ErasureReport<'_> {
     /// The report as it is printed.
     pub fn text(&self, as_json: bool) -> String {
         if as_json { self.document() } else { self.page() }

@@ -78,7 +78,7 @@ impl Attempt {
 
 /// An event and its attempts.
 #[derive(Clone)]
-pub struct Event {
+pub struct Dispatched {
     pub event_id: String,
     pub event_type: String,
     /// The signed bytes.
@@ -91,12 +91,12 @@ pub struct Event {
 
 /// Delivers events, and remembers them.
 #[derive(Clone)]
-pub struct Sender {
+pub struct Dispatcher {
     scale: f64,
-    events: Arc<Mutex<Vec<Event>>>,
+    events: Arc<Mutex<Vec<Dispatched>>>,
 }
 
-impl Sender {
+impl Dispatcher {
     /// A sender whose delays are divided by `scale`.
     pub fn new(scale: f64) -> Self {
         Self {
@@ -105,7 +105,7 @@ impl Sender {
         }
     }
 
-    fn all(&self) -> MutexGuard<'_, Vec<Event>> {
+    fn all(&self) -> MutexGuard<'_, Vec<Dispatched>> {
         self.events.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -115,7 +115,7 @@ impl Sender {
         let Some(body) = sample_events::event(event_type, Envelope::Guide, event_id, session_id, now) else {
             return;
         };
-        let event = Event {
+        let event = Dispatched {
             event_id: event_id.to_owned(),
             event_type: event_type.to_owned(),
             body: body.to_string().into(),
@@ -129,19 +129,19 @@ impl Sender {
             all.push(event.clone());
             all.len() - 1
         };
-        let sender = self.clone();
+        let dispatcher = self.clone();
         tokio::spawn(async move {
             for delay in DELAYS {
-                tokio::time::sleep(Duration::from_secs_f64(delay / sender.scale)).await;
+                tokio::time::sleep(Duration::from_secs_f64(delay / dispatcher.scale)).await;
                 let attempt = event.attempt().await;
                 let (delivered, may_be_repeated) = (attempt.is_delivered(), attempt.may_be_repeated());
                 let is_last = delivered || !may_be_repeated;
-                sender.note(place, attempt, is_last);
+                dispatcher.note(place, attempt, is_last);
                 if is_last {
                     return;
                 }
             }
-            sender.all()[place].status = Status::Failed;
+            dispatcher.all()[place].status = Status::Failed;
         });
     }
 
@@ -174,7 +174,7 @@ impl Sender {
     }
 
     /// The events of a status that were made since a time, oldest first.
-    pub fn events(&self, status: Option<&str>, since: Option<Timestamp>) -> Vec<Event> {
+    pub fn events(&self, status: Option<&str>, since: Option<Timestamp>) -> Vec<Dispatched> {
         let all = self.all();
         let wanted = all.iter().filter(|event| {
             status.is_none_or(|status| status == event.status.name())
@@ -184,7 +184,7 @@ impl Sender {
     }
 }
 
-impl Event {
+impl Dispatched {
     /// Posts the event once, signed and with the documented headers.
     async fn attempt(&self) -> Attempt {
         let attempted_at = Timestamp::now().to_string();
@@ -204,8 +204,8 @@ impl Event {
                     "X-Sonotheia-Signature",
                     webhook.secret.sign(event.body.as_bytes()).to_string(),
                 )
-                .header("X-Sonotheia-Event", &event.event_type)
-                .header("X-Sonotheia-Event-Id", &event.event_id)
+                .header("X-Sonotheia-Dispatched", &event.event_type)
+                .header("X-Sonotheia-Dispatched-Id", &event.event_id)
                 .header("X-Sonotheia-Timestamp", event.created_at.to_string())
                 .header("X-Sonotheia-Delivery-Id", format!("dlv_{delivery_id}"));
             let mut response = request.send(event.body.as_bytes())?;
