@@ -301,6 +301,7 @@ mod tests {
             ("AWS_ACCESS_KEY_ID", "AKID\n"),
             ("AWS_SECRET_ACCESS_KEY", "a b"),
             ("AWS_SESSION_TOKEN", "t\r\n"),
+            ("AWS_EXECUTION_ENV", "AWS\nLambda"),
             ("SSL_CERT_FILE", "/no/such/file"),
             ("SSL_CERT_FILE", "Cargo.toml"),
             ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "lots"),

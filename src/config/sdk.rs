@@ -79,7 +79,12 @@ impl SdkSettings {
             &["preferred", "disabled", "required"],
         );
         // A header cannot hold these characters.
-        for name in ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"] {
+        for name in [
+            "AWS_ACCESS_KEY_ID",
+            "AWS_SECRET_ACCESS_KEY",
+            "AWS_SESSION_TOKEN",
+            "AWS_EXECUTION_ENV",
+        ] {
             variables.name(name);
         }
         variables.finish(Self {
