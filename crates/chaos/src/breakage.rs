@@ -94,7 +94,7 @@ impl Counts {
         lock(&self.0).clone()
     }
 
-    /// The faults of a seed for one environment. They are counted here, and those that can fail a call also in `failing`.
+    /// The faults of a seed for one environment. `self` counts every fault, and `failing` counts the faults that can fail a call.
     pub fn faults(&self, seed: u64, tokens: Tokens, failing: Arc<AtomicU64>) -> Faults {
         let counts = self.clone();
         Faults::new(move |number, request| {

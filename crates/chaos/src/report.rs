@@ -53,7 +53,7 @@ impl Violations {
         lock(&self.0).len() > Self::TOO_MANY
     }
 
-    /// Prints the violations, and returns true if there are none.
+    /// Prints the violations. Returns true if no promise was broken.
     pub fn print(&self) -> bool {
         let violations = lock(&self.0);
         for violation in violations.iter().take(Self::SHOWN) {

@@ -89,7 +89,7 @@ pub enum Check {
     E,
     /// An accepted event is never new again.
     F,
-    /// The answer is one that section 2 allows for the delivery.
+    /// Section 2 of the contract allows the answer for this delivery.
     Answer,
     /// The answer comes in time.
     Deadline,

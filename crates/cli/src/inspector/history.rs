@@ -140,7 +140,7 @@ pub async fn list(State(shared): State<Shared>, RawQuery(query): RawQuery) -> Re
     Ok(Json(json!({"rows": rows, "next": page.next})).into_response())
 }
 
-/// Reads a record with its body. `None` if there is none. An erased record has no body.
+/// Reads a record with its body. Returns `None` if the table has no such record. An erased record has no body.
 pub async fn whole(shared: &Shared, event_id: &str) -> Result<Option<(Record, Option<Bytes>)>, Failed> {
     let path = format!("/events/{}?include=body", encode(event_id));
     let answer = match read(shared, &path).await {

@@ -167,7 +167,7 @@ async fn send(shared: &Shared, keys: &Keys, wanted: Wanted) -> Result<(), Failur
     Ok(())
 }
 
-/// The newest accepted body. If there is none, an event is sent first.
+/// The newest accepted body. If no event has been accepted yet, this sends an event first.
 async fn last(shared: &Shared, secret: &Secret) -> Result<Bytes, Failure> {
     if let Some(last) = shared.inspector.last_accepted() {
         return Ok(last);

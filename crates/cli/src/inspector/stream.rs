@@ -1,4 +1,4 @@
-//! The deliveries as server-sent events: those that are kept, then those that come.
+//! The deliveries as server-sent events: first the kept deliveries, then each new delivery.
 
 use std::convert::Infallible;
 

@@ -93,7 +93,7 @@ pub async fn dynamodb(data: Option<&Path>) -> Result<DynamoDb, Failure> {
     })
 }
 
-/// A future that resolves when the process is told to end, by Ctrl-C or by SIGTERM. It misses no signal between this call
+/// A future that resolves at Ctrl-C or SIGTERM. It misses no signal between this call
 /// and the first poll.
 ///
 /// # Errors

@@ -15,7 +15,7 @@ use tokio::net::TcpListener;
 /// (an ALB's is 60 s), so that the load balancer closes a connection first and loses no request.
 const HEAD: Duration = Duration::from_secs(75);
 
-/// How long requests may take to end after the process was told to end. A delivery gets its answer within 4.2 s.
+/// The time that running requests have after Ctrl-C or SIGTERM. A delivery gets its answer within 4.2 s.
 const GRACE: Duration = Duration::from_secs(5);
 
 /// The pause after an error that is not about one connection, such as too many open files.
