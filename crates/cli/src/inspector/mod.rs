@@ -53,8 +53,6 @@ pub struct Inspector {
     run: String,
     started_at: Timestamp,
     subject: Subject,
-    /// True if the page answers requests with any Host.
-    any_host: bool,
     kept: Kept,
     /// The body of the newest accepted event, for the samples that repeat or contradict it.
     accepted: Mutex<Option<Bytes>>,
@@ -65,9 +63,9 @@ impl Inspector {
     ///
     /// # Errors
     /// The secret is empty, or there are no random bytes.
-    pub fn new(secret: &str, previous: Option<&str>, any_host: bool) -> Result<Arc<Self>, Failure> {
+    pub fn new(secret: &str, previous: Option<&str>) -> Result<Arc<Self>, Failure> {
         let keys = Keys::new(secret, previous)?;
-        Self::of(Subject::Receiver { keys }, any_host)
+        Self::of(Subject::Receiver { keys })
     }
 
     /// An inspector for a table. It can send nothing.
@@ -76,15 +74,14 @@ impl Inspector {
     /// There are no random bytes.
     pub fn read_only(table: &str) -> Result<Arc<Self>, Failure> {
         let name = table.to_owned();
-        Self::of(Subject::Table { name }, false)
+        Self::of(Subject::Table { name })
     }
 
-    fn of(subject: Subject, any_host: bool) -> Result<Arc<Self>, Failure> {
+    fn of(subject: Subject) -> Result<Arc<Self>, Failure> {
         Ok(Arc::new(Self {
             run: random_hex::<4>()?,
             started_at: Timestamp::now(),
             subject,
-            any_host,
             kept: Kept::default(),
             accepted: Mutex::default(),
         }))
@@ -165,7 +162,7 @@ where
             .route("/inspector/send", post(send::button))
             .route("/inspector/replay", post(send::replay));
     }
-    let guard = middleware::from_fn_with_state(shared.inspector.clone(), guard::guard);
+    let guard = middleware::from_fn(guard::guard);
     // Other methods of `/` are the receiver's.
     pages
         .route("/", page::index().fallback_service(shared.receiver.clone()))
@@ -176,7 +173,7 @@ where
 
 /// The page over a table: `receiver` has the reads, and the router has nothing but the page.
 pub fn over_table(receiver: Router, inspector: Arc<Inspector>) -> Router {
-    let guard = middleware::from_fn_with_state(inspector.clone(), guard::guard);
+    let guard = middleware::from_fn(guard::guard);
     let shared = Shared {
         inspector,
         receiver,

@@ -84,7 +84,7 @@ pub async fn run(serve: &Serve) -> Result<(), Failure> {
         Some(forwarding) => Some(forwarding.listener().await?),
         None => None,
     };
-    let inspector = Inspector::new(&key.text, previous_secret(serve).as_deref(), false)?;
+    let inspector = Inspector::new(&key.text, previous_secret(serve).as_deref())?;
     let router = listening.observed(router(app));
     let router = inspector::around(router, inspector, listening.stop.clone());
     let guard = Guard {

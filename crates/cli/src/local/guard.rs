@@ -149,7 +149,7 @@ const ADDED_BY_PROXIES: [&str; 7] = [
 ];
 
 /// Returns true if a program on this machine sent the request to a loopback name.
-fn is_local(target: &Uri, headers: &HeaderMap) -> bool {
+pub fn is_local(target: &Uri, headers: &HeaderMap) -> bool {
     let mut hosts = headers.get_all(header::HOST).iter();
     let (Some(host), None) = (hosts.next(), hosts.next()) else {
         return false;

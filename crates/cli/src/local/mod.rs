@@ -7,7 +7,7 @@ mod deliveries;
 pub mod demo;
 mod embedded;
 mod front;
-mod guard;
+pub mod guard;
 pub mod health;
 mod kept_secret;
 mod log;
