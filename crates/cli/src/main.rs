@@ -9,6 +9,7 @@
 mod address;
 mod args;
 mod client;
+mod copied_body;
 mod event_type;
 mod failure;
 mod hosts;

@@ -1,6 +1,6 @@
 //! The copy of a delivery on its way through the receiver.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Instant;
 
 use axum::body::{Body, Bytes};
@@ -8,16 +8,13 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::Response;
-use http_body_util::BodyExt;
 use serde::Deserialize;
 use sonotheia_webhook::telemetry::{Delivered, DeliveryLog};
 use sonotheia_webhook::timestamp::Timestamp;
 
 use super::delivery::{Delivery, Headers, Row, outcome};
 use super::{Inspector, diagnosis};
-
-/// The most bytes of a body that are copied: more than the receiver accepts.
-const MAX_COPY: usize = 512 << 10;
+use crate::copied_body::CopiedBody;
 
 /// The most bytes that are kept of a body that the receiver did not read to its end.
 const MAX_INCOMPLETE: usize = 16 << 10;
@@ -33,12 +30,10 @@ pub async fn observe(State(inspector): State<Arc<Inspector>>, request: Request, 
     }
     let (begun, received_at) = (Instant::now(), Timestamp::now());
     let headers = request.headers().clone();
-    let (request, copy) = copied(request);
+    let (request, copy) = CopiedBody::of(request);
     let (parts, answer) = next.run(request).await.into_parts();
     // The receiver's answers are whole and in memory.
     let answer = axum::body::to_bytes(answer, usize::MAX).await.unwrap_or_default();
-    let mut body = std::mem::take(&mut *copy.lock().unwrap_or_else(PoisonError::into_inner));
-    body.shrink_to_fit();
 
     let unknown = DeliveryLog::default();
     let seen = Seen {
@@ -47,30 +42,11 @@ pub async fn observe(State(inspector): State<Arc<Inspector>>, request: Request, 
         status: parts.status,
         log: parts.extensions.get::<DeliveryLog>().unwrap_or(&unknown),
         headers: &headers,
-        body: body.into(),
+        body: copy.take(),
         answer: answer.clone(),
     };
     inspector.keep(seen);
     Response::from_parts(parts, Body::from(answer))
-}
-
-type Copy = Arc<Mutex<Vec<u8>>>;
-
-/// A request whose body is copied while the receiver reads it.
-fn copied(request: Request) -> (Request, Copy) {
-    let copy = Copy::default();
-    let copied = copy.clone();
-    let request = request.map(|body| {
-        Body::new(body.map_frame(move |frame| {
-            if let Some(data) = frame.data_ref() {
-                let mut copy = copied.lock().unwrap_or_else(PoisonError::into_inner);
-                let room = MAX_COPY.saturating_sub(copy.len());
-                copy.extend_from_slice(&data[..data.len().min(room)]);
-            }
-            frame
-        }))
-    });
-    (request, copy)
 }
 
 /// A delivery and its answer, as they went by.

@@ -1,20 +1,18 @@
-//! The place where `serve` knows each delivery as a whole: bytes, headers, time and answer.
+//! The place where `serve` knows each delivery as a whole: bytes, time and answer.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use axum::Router;
-use axum::body::{Body, Bytes};
+use axum::body::Bytes;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, Method, StatusCode};
+use axum::http::{Method, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::Response;
-use http_body_util::BodyExt;
 use sonotheia_webhook::telemetry::{Delivered, DeliveryLog};
 use sonotheia_webhook::timestamp::Timestamp;
 
-/// The most bytes of a body that are copied. It is more than the receiver accepts.
-const MAX_COPY: usize = 512 << 10;
+use crate::copied_body::CopiedBody;
 
 /// A delivery and its answer.
 pub struct Answered {
@@ -24,12 +22,6 @@ pub struct Answered {
     pub took: Duration,
     /// The answer's status.
     pub status: StatusCode,
-    /// The request's headers.
-    #[expect(
-        dead_code,
-        reason = "the log does not show headers; an observer that passes deliveries on needs them"
-    )]
-    pub headers: HeaderMap,
     /// The body, as far as the receiver has read it.
     pub body: Bytes,
     /// The facts that the receiver noted.
@@ -49,29 +41,15 @@ async fn observe(State(observer): State<Observer>, request: Request, next: Next)
         return next.run(request).await;
     }
     let (begun, received_at) = (Instant::now(), Timestamp::now());
-    let headers = request.headers().clone();
-    let copy: Arc<Mutex<Vec<u8>>> = Arc::default();
-    let copied = copy.clone();
-    let request = request.map(|body| {
-        Body::new(body.map_frame(move |frame| {
-            if let Some(data) = frame.data_ref() {
-                let mut copy = copied.lock().unwrap_or_else(PoisonError::into_inner);
-                let room = MAX_COPY.saturating_sub(copy.len());
-                copy.extend_from_slice(&data[..data.len().min(room)]);
-            }
-            frame
-        }))
-    });
+    let (request, body) = CopiedBody::of(request);
     let response = next.run(request).await;
     // Only an answer of the webhook has these facts.
     if let Some(log) = response.extensions().get::<DeliveryLog>() {
-        let body = std::mem::take(&mut *copy.lock().unwrap_or_else(PoisonError::into_inner));
         observer(&Answered {
             received_at,
             took: begun.elapsed(),
             status: response.status(),
-            headers,
-            body: body.into(),
+            body: body.take(),
             log: log.clone(),
         });
     }

@@ -159,7 +159,7 @@ fn readable(mut members: Map<String, Value>) -> Option<String> {
 mod tests {
     use std::time::Duration;
 
-    use axum::http::{HeaderMap, StatusCode};
+    use axum::http::StatusCode;
     use sonotheia_webhook::telemetry::DeliveryLog;
     use sonotheia_webhook::timestamp::Timestamp;
 
@@ -170,7 +170,6 @@ mod tests {
             received_at: Timestamp::from_millis(1_764_080_000_123),
             took: Duration::from_micros(3210),
             status: StatusCode::OK,
-            headers: HeaderMap::new(),
             body: r#"{"id":"e","type":"t","data":{"session_id":"s\u001b[2J"}}"#.into(),
             log: DeliveryLog {
                 delivered: Delivered::Accepted,

@@ -7,23 +7,18 @@ mod report;
 
 use clap::Args;
 use emulators::BoxError;
-use futures_util::future::select;
-use futures_util::{StreamExt, stream};
-use indicatif::{ProgressBar, ProgressStyle};
 use sonotheia_webhook::event::Event;
 use sonotheia_webhook::store::{Erasure, Outcome, Record, Store};
 use sonotheia_webhook::timestamp::{Parsed, Timestamp};
 
 use self::report::{ErasureReport, Line, Verdict};
+use super::walk;
 use crate::args::print;
 use crate::failure::Failure;
-use crate::interrupt::{self, Stop};
+use crate::interrupt;
 use crate::remote::RemoteError;
 use crate::show::clean;
 use crate::table::Account;
-
-/// The number of records that are read or erased at the same time.
-const AT_ONCE: usize = 8;
 
 /// Show the records of a session or of an event, and with --apply remove the personal data from them
 #[derive(Args)]
@@ -83,7 +78,7 @@ impl Erase {
 
         let total = keys.len();
         let mut lines = Vec::new();
-        let done = self.erase_all(&store, keys, stop.clone(), &mut lines).await;
+        let done = walk::each(keys, |key| self.erase(&store, key), stop.clone(), &mut lines).await;
         let is_interrupted = stop.peek().is_some();
         if let (true, Some(event_id), false) = (done.is_ok(), &self.subject.event, is_interrupted)
             && lines.is_empty()
@@ -132,40 +127,6 @@ impl Erase {
             }
         }
         Ok(keys)
-    }
-
-    /// Erases the records until the end, an error, or an interrupt. The writes that have begun then end.
-    async fn erase_all(
-        &self,
-        store: &Store,
-        keys: Vec<String>,
-        stop: Stop,
-        lines: &mut Vec<Line>,
-    ) -> Result<(), BoxError> {
-        let (fail, failed) = tokio::sync::oneshot::channel::<()>();
-        let mut fail = Some(fail);
-        let bar = ProgressBar::new(keys.len() as u64);
-        if let Ok(style) = ProgressStyle::with_template("{bar:40} {pos}/{len}, {per_sec}, {eta} left") {
-            bar.set_style(style);
-        }
-        let mut erased = stream::iter(keys)
-            .take_until(select(stop, failed))
-            .map(|key| self.erase(store, key))
-            .buffered(AT_ONCE);
-        let mut done = Ok(());
-        while let Some(line) = erased.next().await {
-            bar.inc(1);
-            match line {
-                Ok(line) => lines.extend(line),
-                // No further write begins. The report has the writes that have begun.
-                Err(error) => {
-                    drop(fail.take());
-                    done = done.and(Err(error));
-                }
-            }
-        }
-        bar.finish_and_clear();
-        done
     }
 
     /// Erases one record with `--apply`, and otherwise finds out what `--apply` would do. `None` if there is no record.

@@ -8,3 +8,4 @@ pub mod redrive;
 pub mod register;
 mod retention;
 mod sonotheia_api;
+mod walk;

@@ -5,26 +5,21 @@
 
 use clap::Args;
 use emulators::BoxError;
-use futures_util::future::select;
-use futures_util::{StreamExt, stream};
-use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use sonotheia_webhook::ingest::{self, Ingested, Rules};
 use sonotheia_webhook::store::{DeliveryToken, Filter, Outcome, Record, Store};
 use sonotheia_webhook::timestamp::Timestamp;
 
 use super::retention::Deployed;
+use super::walk;
 use crate::args::{json, print};
 use crate::failure::Failure;
 use crate::index;
-use crate::interrupt::{self, Stop};
+use crate::interrupt;
 use crate::records::times;
 use crate::remote::RemoteError;
 use crate::show::clean;
 use crate::table::Account;
-
-/// The number of records that are judged at the same time.
-const AT_ONCE: usize = 8;
 
 /// Judge rejected records again, and with --apply store those that pass now
 #[derive(Args)]
@@ -118,9 +113,8 @@ impl Redrive {
 
         let total = rejected.len();
         let mut lines = Vec::new();
-        let done = self
-            .judge_all(&store, &rules, rejected, stop.clone(), &mut lines)
-            .await;
+        let judge = |record| self.judge(&store, &rules, record);
+        let done = walk::each(rejected, judge, stop.clone(), &mut lines).await;
         let is_interrupted = stop.peek().is_some();
         if done.is_ok() || !lines.is_empty() {
             print(&self.report(&lines, Some(&rules)))?;
@@ -153,41 +147,6 @@ impl Redrive {
         let rejected = index::all(&store, &filter, Timestamp::now()).await;
         let rejected = rejected.map_err(|source| Failure::table(&self.table, source))?;
         Ok((store, rejected))
-    }
-
-    /// Judges the records until the end, an error, or an interrupt. The writes that have begun then end.
-    async fn judge_all(
-        &self,
-        store: &Store,
-        rules: &Rules,
-        rejected: Vec<Record>,
-        stop: Stop,
-        lines: &mut Vec<Line>,
-    ) -> Result<(), BoxError> {
-        let (fail, failed) = tokio::sync::oneshot::channel::<()>();
-        let mut fail = Some(fail);
-        let bar = ProgressBar::new(rejected.len() as u64);
-        if let Ok(style) = ProgressStyle::with_template("{bar:40} {pos}/{len}, {per_sec}, {eta} left") {
-            bar.set_style(style);
-        }
-        let mut judged = stream::iter(rejected)
-            .take_until(select(stop, failed))
-            .map(|record| self.judge(store, rules, record))
-            .buffered(AT_ONCE);
-        let mut done = Ok(());
-        while let Some(line) = judged.next().await {
-            bar.inc(1);
-            match line {
-                Ok(line) => lines.extend(line),
-                // No further write begins. The report has the writes that have begun.
-                Err(error) => {
-                    drop(fail.take());
-                    done = done.and(Err(error));
-                }
-            }
-        }
-        bar.finish_and_clear();
-        done
     }
 
     /// Judges one record at the present time, and with `--apply` stores it if it passes. `None` if DynamoDB has deleted the

@@ -9,7 +9,7 @@ use sonotheia_webhook::event::{Claims, Payload};
 use sonotheia_webhook::store::{Filter, Outcome, Store, StoreError};
 use sonotheia_webhook::timestamp::Timestamp;
 
-use super::AT_ONCE;
+use super::super::walk::AT_ONCE;
 use crate::args::json;
 use crate::index;
 
