@@ -15,10 +15,11 @@ use sha2::{Digest, Sha256};
 
 use crate::json::{self, Flaw, Kind, Members};
 use crate::timestamp::Timestamp;
+pub use problems::MAX_RETENTION_DAYS;
 use problems::Problems;
 
 /// The longest id or type, in bytes.
-const MAX_NAME_BYTES: usize = 256;
+pub const MAX_NAME_BYTES: usize = 256;
 
 /// The path of a problem that concerns the whole body.
 const BODY: &str = "the body";
@@ -85,6 +86,9 @@ pub enum Alert {
 }
 
 impl Alert {
+    /// Every alert.
+    pub const ALL: [Self; 3] = [Self::HighDeepfakeScore, Self::MfaNotVerified, Self::SarSubmitted];
+
     /// The contract's name of the alert.
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -23,8 +23,10 @@ use crate::app::App;
 use crate::error::{HttpError, json};
 use crate::store::{Position, Record, StoreError};
 use crate::telemetry::Invocation;
+pub use query::{ALL_PARAMETERS, DEFAULT_LIMIT, EVENT_PARAMETERS, MAX_LIMIT, SESSION_PARAMETERS};
+
 use cursor::{Cursor, merge};
-use query::{MAX_LIMIT, Query};
+use query::Query;
 use shown::{MAX_ANSWER, Shown, cost};
 
 /// `GET /events/{event_id}`
@@ -37,7 +39,7 @@ pub async fn event(
     answer(&app, &invocation, async {
         let what = "event with this id";
         let event_id = id(event_id, what)?;
-        let include_body = Query::parse(query.as_deref(), &["include"])?.include_body()?;
+        let include_body = Query::parse(query.as_deref(), EVENT_PARAMETERS)?.include_body()?;
         // DynamoDB allows no empty key and no key over 2048 bytes, and no event has such an id.
         let record = match event_id.len() {
             1..=512 => app.store.get(&event_id).await?,
@@ -67,7 +69,7 @@ pub async fn session(
     answer(&app, &invocation, async {
         let what = "result for this session";
         let session_id = id(session_id, what)?;
-        let query = Query::parse(query.as_deref(), &["limit", "cursor"])?;
+        let query = Query::parse(query.as_deref(), SESSION_PARAMETERS)?;
         let (limit, cursor) = (query.limit()?, query.cursor::<Position>()?);
         let is_first = cursor.is_none();
         let (places, next) = match session_id.len() {
@@ -106,10 +108,7 @@ pub async fn all(
         next: Option<String>,
     }
     answer(&app, &invocation, async {
-        let query = Query::parse(
-            query.as_deref(),
-            &["type", "outcome", "from", "to", "limit", "cursor"],
-        )?;
+        let query = Query::parse(query.as_deref(), ALL_PARAMETERS)?;
         let filter = query.filter()?;
         let limit = query.limit()?;
         let cursor = query.shards(&filter)?;

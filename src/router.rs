@@ -19,6 +19,17 @@ use crate::sources::Sources;
 use crate::telemetry::{DeliveryLog, Invocation, Line};
 use crate::{results, webhook};
 
+/// `POST`: a delivery.
+pub const WEBHOOK: &str = "/webhook";
+/// `GET`: the process runs.
+pub const HEALTH: &str = "/health";
+/// `GET`: all records, newest first.
+pub const RESULTS: &str = "/results";
+/// `GET`: the records of a session, newest first.
+pub const SESSION_RESULTS: &str = "/results/{session_id}";
+/// `GET`: one record.
+pub const EVENT: &str = "/events/{event_id}";
+
 /// The paths that end with an id, up to the id.
 pub(crate) const ID_PREFIXES: [&str; 2] = ["/results/", "/events/"];
 
@@ -29,11 +40,11 @@ pub(crate) const ID_PREFIXES: [&str; 2] = ["/results/", "/events/"];
 /// makes one.
 pub fn router(app: Arc<App>) -> Router {
     let routes = [
-        ("/webhook", post(webhook::post)),
-        ("/health", get(health)),
-        ("/results", get(results::all)),
-        ("/results/{session_id}", get(results::session)),
-        ("/events/{event_id}", get(results::event)),
+        (WEBHOOK, post(webhook::post)),
+        (HEALTH, get(health)),
+        (RESULTS, get(results::all)),
+        (SESSION_RESULTS, get(results::session)),
+        (EVENT, get(results::event)),
     ];
     let mut router = Router::new();
     for (path, methods) in routes {

@@ -19,6 +19,8 @@ from .emulator import ROOT, Failed
 # Types that the emulator cannot create. It creates every other resource of the templates.
 UNKNOWN_HERE = {
     "AWS::CloudWatch::CompositeAlarm",
+    "AWS::EventSchemas::Registry",
+    "AWS::EventSchemas::Schema",
     "AWS::Events::Archive",
     "AWS::Logs::MetricFilter",
     "AWS::Logs::QueryDefinition",

@@ -14,7 +14,7 @@ use crate::timestamp::{Parsed, Timestamp};
 const MAX_SESSION_BYTES: usize = 1024;
 
 /// The longest retention that an event can ask for, in days: a hundred years.
-const MAX_RETENTION_DAYS: f64 = 36_500.0;
+pub const MAX_RETENTION_DAYS: f64 = 36_500.0;
 
 const REPEATED: &str = "is there more than once; the last one counts";
 

@@ -8,9 +8,17 @@ use crate::error::HttpError;
 use crate::store::{Filter, Outcome};
 use crate::timestamp::{Parsed, Timestamp};
 
-const DEFAULT_LIMIT: u8 = 25;
+/// The size of a page without `limit`, in records.
+pub const DEFAULT_LIMIT: u8 = 25;
 /// The largest page, in records.
-pub(super) const MAX_LIMIT: u8 = 100;
+pub const MAX_LIMIT: u8 = 100;
+
+/// The parameters of `GET /results`.
+pub const ALL_PARAMETERS: &[&str] = &["type", "outcome", "from", "to", "limit", "cursor"];
+/// The parameters of `GET /results/{session_id}`.
+pub const SESSION_PARAMETERS: &[&str] = &["limit", "cursor"];
+/// The parameters of `GET /events/{event_id}`.
+pub const EVENT_PARAMETERS: &[&str] = &["include"];
 
 /// A query string in which each parameter is known and occurs once.
 pub(super) struct Query<'a>(HashMap<Cow<'a, str>, Cow<'a, str>>);

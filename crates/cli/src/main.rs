@@ -1,8 +1,9 @@
 //! The command `sonotheia`: the receiver on a laptop, signed deliveries, and the tools to operate a deployment (contract,
 //! section 6).
 //!
-//! Each command has a file of its own, grouped by its user: [`local`], [`sender`], [`records`], [`operate`]. Bad usage ends
-//! with status 2. A failure ends with status 1 and a line that says what happened and what to do.
+//! Each command has a file of its own, grouped by its user: [`local`], [`sender`], [`records`], [`operate`],
+//! [`documents`]. Bad usage ends with status 2. A failure ends with status 1 and a line that says what happened and what
+//! to do.
 
 #![forbid(unsafe_code)]
 
@@ -10,6 +11,7 @@ mod address;
 mod args;
 mod client;
 mod copied_body;
+mod documents;
 mod event_type;
 mod failure;
 mod hosts;
@@ -34,6 +36,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser};
 
+use documents::{openapi, schema};
 use local::{backends, demo, health, mock_api, serve};
 use operate::{doctor, erase, reconcile, redrive, register};
 use records::{event, inspect, listen, results, tail};
@@ -64,6 +67,8 @@ enum Command {
     Erase(erase::Erase),
     Register(register::Register),
     Doctor(doctor::Doctor),
+    Openapi(openapi::Openapi),
+    Schema(schema::Schema),
     Completions(manual::Completions),
     Man(manual::Man),
 }
@@ -90,6 +95,8 @@ fn main() -> ExitCode {
         Command::Erase(erase) => erase.run(),
         Command::Register(register) => register.run(),
         Command::Doctor(doctor) => doctor.run(),
+        Command::Openapi(openapi) => openapi.run(),
+        Command::Schema(schema) => schema.run(),
         Command::Completions(completions) => completions.run(),
         Command::Man(man) => man.run(),
     };

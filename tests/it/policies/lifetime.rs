@@ -103,6 +103,7 @@ const NAMED: &[(&str, &str, usize)] = &[
     ("AWS::CloudWatch::Alarm", "AlarmName", 255),
     ("AWS::CloudWatch::CompositeAlarm", "AlarmName", 255),
     ("AWS::CloudWatch::Dashboard", "DashboardName", 255),
+    ("AWS::EventSchemas::Registry", "RegistryName", 64),
     ("AWS::Events::Archive", "ArchiveName", 48),
     ("AWS::Events::EventBus", "Name", 256),
     ("AWS::Events::Rule", "Name", 64),

@@ -8,6 +8,7 @@ mod addresses;
 mod display;
 mod doctor;
 mod doctor_faults;
+mod documents;
 mod ends;
 mod environment;
 mod erase;

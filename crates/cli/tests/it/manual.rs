@@ -23,6 +23,8 @@ const COMMANDS: &[&str] = &[
     "erase",
     "register",
     "doctor",
+    "openapi",
+    "schema",
     "completions",
     "man",
 ];
