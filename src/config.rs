@@ -31,9 +31,6 @@ impl fmt::Debug for SecretSource {
     }
 }
 
-/// The deepfake score from which a result is an alert, without `DEEPFAKE_ALERT_THRESHOLD`.
-pub const DEFAULT_ALERT_THRESHOLD: f64 = 0.8;
-
 /// The receiver's settings.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -62,7 +59,7 @@ impl Config {
             secret_cache: Duration::from_secs(300),
             retention_days: 90,
             max_body_bytes: 262_144,
-            alert_threshold: DEFAULT_ALERT_THRESHOLD,
+            alert_threshold: 0.8,
             service_name: "sonotheia-webhook".to_owned(),
         }
     }

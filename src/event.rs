@@ -15,8 +15,8 @@ use sha2::{Digest, Sha256};
 
 use crate::json::{self, Flaw, Kind, Members};
 use crate::timestamp::Timestamp;
-pub use problems::MAX_RETENTION_DAYS;
 use problems::Problems;
+pub use problems::{MAX_RETENTION_DAYS, MAX_SESSION_BYTES};
 
 /// The longest id or type, in bytes.
 pub const MAX_NAME_BYTES: usize = 256;

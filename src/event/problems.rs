@@ -11,7 +11,7 @@ use crate::timestamp::{Parsed, Timestamp};
 
 /// The longest value of an index key, in bytes ("Quotas for Amazon DynamoDB": 1024 for a sort key, 2048 for a partition
 /// key).
-const MAX_SESSION_BYTES: usize = 1024;
+pub const MAX_SESSION_BYTES: usize = 1024;
 
 /// The longest retention that an event can ask for, in days: a hundred years.
 pub const MAX_RETENTION_DAYS: f64 = 36_500.0;

@@ -110,7 +110,7 @@ def test_an_event_with_missing_fields_opens_a_case(table: Any) -> None:
 
 def test_an_event_without_its_body_goes_to_the_dead_letter_queue(table: Any) -> None:
     with pytest.raises(app.UnreadableEvent, match="GET /events/event-large"):
-        app.handler(event("body-omitted"), None)
+        app.handler(event("without-body"), None)
     assert cases(table) == []
 
 

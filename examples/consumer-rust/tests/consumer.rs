@@ -175,7 +175,7 @@ async fn an_event_with_missing_fields_opens_a_case() {
 #[tokio::test]
 async fn an_event_without_its_body_goes_to_the_dead_letter_queue() {
     let error = Cases::new(0)
-        .handle(event("body-omitted.json"))
+        .handle(event("without-body.json"))
         .await
         .unwrap_err();
     assert!(error.to_string().contains("GET /events/event-large"), "{error}");

@@ -88,7 +88,7 @@ test("an event with missing fields opens a case", async (context) => {
 
 test("an event without its body goes to the dead-letter queue", async (context) => {
   const { client, items } = await table(context);
-  await assert.rejects(consumer(client, SETTINGS)(event("body-omitted.json")), /GET \/events\/event-large/);
+  await assert.rejects(consumer(client, SETTINGS)(event("without-body.json")), /GET \/events\/event-large/);
   assert.equal(items.length, 0);
 });
 

@@ -5,10 +5,7 @@
 
 use serde_json::{Map, Value, json};
 use sonotheia_webhook::event::types::{EVENT_TYPES, EventType, Field, Shape};
-use sonotheia_webhook::event::{MAX_NAME_BYTES, MAX_RETENTION_DAYS};
-
-/// The longest `session_id`, in characters: DynamoDB's limit for a sort key is 1024 bytes.
-const MAX_SESSION_LENGTH: usize = 1024;
+use sonotheia_webhook::event::{MAX_NAME_BYTES, MAX_RETENTION_DAYS, MAX_SESSION_BYTES};
 
 /// The schema of each event type, by the type's name.
 pub fn all() -> impl Iterator<Item = (&'static str, Value)> {
@@ -44,7 +41,12 @@ pub fn of(event_type: &EventType) -> Value {
 fn data(event_type: &EventType) -> Value {
     let mut data = object(event_type.fields);
     let required = event_type.has_session;
-    let session = json!({"type": "string", "minLength": 1, "maxLength": MAX_SESSION_LENGTH});
+    let session = json!({
+        "type": "string",
+        "minLength": 1,
+        "maxLength": MAX_SESSION_BYTES,
+        "description": at_most(MAX_SESSION_BYTES),
+    });
     add(&mut data, "session_id", session, required);
     add(&mut data, "timestamp", time(), false);
     let retention = json!({"type": ["number", "null"], "minimum": 0, "maximum": MAX_RETENTION_DAYS});
@@ -96,12 +98,22 @@ fn id() -> Value {
         "type": "string",
         "minLength": 1,
         "maxLength": MAX_NAME_BYTES,
+        "description": at_most(MAX_NAME_BYTES),
         "pattern": "^(?!sha256:|rejected:)[^\\u0000-\\u001f\\u007f-\\u009f]+$",
     })
 }
 
 fn time() -> Value {
-    json!({"type": ["string", "null"], "format": "date-time"})
+    json!({
+        "type": ["string", "null"],
+        "format": "date-time",
+        "description": "RFC 3339. The receiver also reads the other forms of ISO 8601.",
+    })
+}
+
+/// JSON Schema counts characters, and the receiver counts bytes.
+fn at_most(bytes: usize) -> String {
+    format!("At most {bytes} bytes of UTF-8.")
 }
 
 /// The place where a document keeps its schemas, as the start of a `$ref`.

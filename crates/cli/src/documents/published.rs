@@ -1,11 +1,8 @@
 //! The schemas of what the stack publishes (contract, section 8).
 
-use emulators::sample_events::{self, Envelope};
 use serde_json::{Value, json};
-use sonotheia_webhook::config::DEFAULT_ALERT_THRESHOLD;
-use sonotheia_webhook::event::{Alert, Event};
+use sonotheia_webhook::event::Alert;
 use sonotheia_webhook::store::Outcome;
-use sonotheia_webhook::timestamp::Timestamp;
 
 /// EventBridge's `source` of a published event.
 pub const SOURCE: &str = "sonotheia.webhook";
@@ -45,7 +42,8 @@ fn members() -> [(&'static str, &'static str, Option<Vec<&'static str>>); 8] {
         ),
         (
             "body",
-            "The text that was signed, verbatim: the event as JSON.",
+            "The text that was signed, verbatim: the event as JSON. It is the empty string if the event is too large for the \
+             bus; `GET /events/{event_id}?include=body` has it then.",
             None,
         ),
     ]
@@ -99,35 +97,4 @@ pub fn for_registry() -> Value {
             DETAIL: detail(),
         }},
     })
-}
-
-/// A sample of a type as EventBridge hands it to a target. `None` if the contract does not list the type.
-///
-/// The sample is the same each time, so that the repository can hold it for the tests of applications.
-pub fn example(event_type: &str) -> Option<Value> {
-    const RECEIVED_AT: Timestamp = Timestamp::from_millis(1_769_000_405_678);
-    const OCCURRED_AT: Timestamp = Timestamp::from_millis(1_769_000_400_123);
-    let id = format!("evt_{}", event_type.replace('.', "_"));
-    let body = sample_events::event(event_type, Envelope::Guide, &id, "sess_7f3a", OCCURRED_AT)?.to_string();
-    let event = Event::parse(body.as_bytes(), DEFAULT_ALERT_THRESHOLD).ok()?;
-    Some(json!({
-        "version": "0",
-        "id": "6a7e8feb-b491-4cf7-a9f1-bf3703467718",
-        "detail-type": DETAIL_TYPE,
-        "source": SOURCE,
-        "account": "123456789012",
-        "time": "2026-01-21T13:00:06Z",
-        "region": "eu-central-1",
-        "resources": [],
-        "detail": {
-            "event_id": event.id,
-            "type": event.event_type,
-            "session_id": event.session_id.as_deref().unwrap_or_default(),
-            "outcome": Outcome::Accepted.as_str(),
-            "alert": event.alert.map(Alert::as_str).unwrap_or_default(),
-            "occurred_at": event.occurred_at.map(|time| time.to_string()).unwrap_or_default(),
-            "received_at": RECEIVED_AT.to_string(),
-            "body": body,
-        },
-    }))
 }

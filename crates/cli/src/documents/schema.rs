@@ -19,35 +19,32 @@ const REGISTRY: &str = "registry";
 #[derive(Args)]
 pub struct Schema {
     /// An event type, `published` (the detail of a published event) or `registry` (the same for EventBridge's schema
-    /// registry); all schemas without it
+    /// registry); without it, all schemas
     #[arg(value_name = "TYPE")]
     name: Option<String>,
-    /// Print a published event of the type instead, as a target of EventBridge gets it: for the tests of an application
-    #[arg(long, requires = "name")]
-    example: bool,
 }
 
 impl Schema {
     /// Prints the schema.
     pub fn run(self) -> Result<(), Failure> {
-        let unknown = |name: &str, others: &str| -> ! {
-            let types = known_types().collect::<Vec<_>>().join(", ");
-            usage(&format!(
-                "there is no event type {name:?}; use one of {types}{others}"
-            ))
-        };
         let schema = match self.name.as_deref() {
-            Some(name) if self.example => published::example(name).unwrap_or_else(|| unknown(name, "")),
             None => everything(),
             Some(PUBLISHED) => standalone(published::detail()),
             Some(REGISTRY) => published::for_registry(),
             Some(name) => match find(name) {
                 Some(event_type) => standalone(events::of(event_type)),
-                None => unknown(name, ", published, registry"),
+                None => unknown(name),
             },
         };
         print_document(&schema)
     }
+}
+
+fn unknown(name: &str) -> ! {
+    let types = known_types().collect::<Vec<_>>().join(", ");
+    usage(&format!(
+        "there is no schema {name:?}; use one of {types}, {PUBLISHED}, {REGISTRY}"
+    ))
 }
 
 /// The schema of any listed event, with the schema of each type and of the published detail as definitions.

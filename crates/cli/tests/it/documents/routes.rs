@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use aws_sdk_dynamodb::types::AttributeValue;
 use axum::body::Body;
 use axum::http::Request;
 use jsonschema::Validator;
 use serde_json::{Value, json};
+use sonotheia_webhook::store::Erasure;
+use sonotheia_webhook::timestamp::Timestamp;
 use testkit::{Answer, Receiver, SECRET, TABLE, deepfake, post, signed};
 
 use super::{document, file, validator};
@@ -147,17 +148,10 @@ async fn every_answer_to_a_read_is_described() {
         .await
         .expect(400, "invalid_event");
     receiver.deliver(b"\xff").await.expect(400, "invalid_event");
-    receiver
-        .direct
-        .update_item()
-        .table_name(TABLE)
-        .key("event_id", AttributeValue::S("event-erased".into()))
-        .update_expression("SET erased_at = :now REMOVE body, problems, session_id, #session, alert")
-        .expression_attribute_names("#session", "session")
-        .expression_attribute_values(":now", AttributeValue::S("2026-11-25T12:00:00.000Z".into()))
-        .send()
-        .await
-        .unwrap();
+    let store = &receiver.app.store;
+    let record = store.get("event-erased").await.unwrap().unwrap();
+    let erasure = store.erase(&record, Timestamp::now()).await.unwrap();
+    assert_eq!(erasure, Erasure::Erased);
 
     let list = receiver.get("/results").await;
     assert_eq!(list.body["count"], 5);
