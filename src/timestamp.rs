@@ -88,7 +88,9 @@ fn moment(text: &str) -> Option<Timestamp> {
     // The first format reads fractions exactly; the second one reads them through a float.
     let moment = OffsetDateTime::parse(text, &Rfc3339)
         .or_else(|_| OffsetDateTime::parse(text, &Iso8601::PARSING))
-        .ok()?;
+        .ok()
+        // The library reads offsets of up to 25 hours.
+        .filter(|moment| moment.offset().whole_hours().unsigned_abs() < 24)?;
     let millis = i64::try_from(moment.unix_timestamp_nanos().div_euclid(1_000_000)).ok()?;
     SORTABLE_MS.contains(&millis).then_some(Timestamp(millis))
 }
@@ -205,6 +207,9 @@ mod tests {
             "2026-01-21T12:00:00\u{661}Z",
             "+12026-01-21T12:00:00Z",
             "0000-01-01T00:00:00+23:59",
+            "2026-01-21T12:00:00+24:00",
+            "2026-01-21T12:00:00-24:00",
+            "2026-01-21T12:00:00+2430",
             "9999-12-31T23:59:59-00:01",
             "2026-01-21T",
             "2026-01-21Z",

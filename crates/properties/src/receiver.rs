@@ -1,4 +1,4 @@
-//! The parts that all targets share: a receiver that serves many inputs, and requests to it.
+//! A receiver that serves many inputs, and the requests to it.
 
 use std::cell::RefCell;
 
@@ -17,8 +17,8 @@ struct Kept {
     runtime: Runtime,
 }
 
-/// Runs a target's check on a receiver that serves many inputs. A new receiver runs `prepare` first.
-pub fn with_receiver(prepare: impl AsyncFnOnce(&Receiver), check: impl AsyncFnOnce(&Receiver)) {
+/// Runs the check of a property on a receiver that serves many inputs. A new receiver runs `prepare` first.
+pub(crate) fn with_receiver(prepare: impl AsyncFnOnce(&Receiver), check: impl AsyncFnOnce(&Receiver)) {
     thread_local! {
         static KEPT: RefCell<Option<Kept>> = const { RefCell::new(None) };
     }
@@ -51,16 +51,16 @@ fn start(prepare: impl AsyncFnOnce(&Receiver)) -> Kept {
 }
 
 /// The receiver's secret.
-pub fn secret() -> Secret {
+pub(crate) fn secret() -> Secret {
     Secret::new(SECRET).expect("not empty")
 }
 
 /// Signs a body with the receiver's secret.
-pub fn sign(body: &[u8]) -> String {
+pub(crate) fn sign(body: &[u8]) -> String {
     testkit::sign(body, SECRET)
 }
 
 /// Writes every byte as `%XX`, so that any text is one segment of a path or one value of a query.
-pub fn percent(text: &[u8]) -> String {
+pub(crate) fn percent(text: &[u8]) -> String {
     text.iter().map(|byte| format!("%{byte:02X}")).collect()
 }
