@@ -115,3 +115,23 @@ impl Visit for Fields {
         self.put(field.name(), value);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_place_of_an_event_has_no_folder_of_the_machine_that_compiled_the_crate() {
+        for (file, place) in [
+            (
+                "/home/u/registry/src/index-1/hyper-1.0.0/src/client/conn.rs",
+                "hyper-1.0.0/src/client/conn.rs",
+            ),
+            ("hyper/src/lib.rs", "hyper/src/lib.rs"),
+            ("src/lib.rs", "src/lib.rs"),
+            ("tests/it/main.rs", "tests/it/main.rs"),
+        ] {
+            assert_eq!(of_crate(file), place);
+        }
+    }
+}

@@ -6,6 +6,7 @@ use aws_smithy_runtime_api::client::http::{
     HttpConnector, HttpConnectorFuture, SharedHttpConnector, http_client_fn,
 };
 use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
+use axum::body::Body;
 use emulators::SecretsManager;
 use sonotheia_webhook::app::App;
 use sonotheia_webhook::config::{Config, SecretSource};
@@ -180,4 +181,14 @@ async fn a_panic_is_answered_with_500() {
         .send(post(&body, &[]))
         .await
         .expect(401, "invalid_signature");
+}
+
+#[tokio::test]
+async fn a_body_that_breaks_off_is_unreadable_and_not_too_large() {
+    let receiver = Receiver::start().await;
+    let parts = [Ok("{"), Err(std::io::Error::other("the connection broke"))];
+    let mut request = signed("{", SECRET);
+    *request.body_mut() = Body::from_stream(futures_util::stream::iter(parts));
+    receiver.send(request).await.expect(400, "invalid_request");
+    assert_eq!(receiver.log.last()["outcome"], "unreadable");
 }

@@ -8,6 +8,7 @@ mod cost;
 mod erasure;
 mod examples;
 mod faults;
+mod figures;
 mod fronts;
 mod golden;
 mod infrastructure;
