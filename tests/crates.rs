@@ -15,6 +15,14 @@ const DEBUG: &str = "debug";
 
 fn main() -> ExitCode {
     let mut cargo = Command::new(env!("CARGO"));
+    // Cargo sets these variables for this program. They are inputs of some build scripts, so cargo would build `ring` and
+    // every crate above it again, here and in the next run.
+    for (name, _) in std::env::vars_os() {
+        let is_cargos = |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
+        if name.to_str().is_some_and(is_cargos) {
+            cargo.env_remove(name);
+        }
+    }
     cargo.args(["test", "--workspace", "--exclude", ROOT]);
     let program = std::env::current_exe().ok();
     if let Some(profile) = program.as_deref().and_then(profile) {
