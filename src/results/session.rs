@@ -71,3 +71,17 @@ fn next_round(used: usize, count: usize) -> usize {
 fn raw(json: String) -> Result<Box<RawValue>, HttpError> {
     RawValue::from_string(json).map_err(|error| HttpError::Internal(error.into()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_next_round_asks_for_the_records_that_fill_the_page() {
+        assert_eq!(next_round(0, 0), FIRST_ROUND);
+        // Room for three more records of this size, for none, and for more than one call may ask for.
+        assert_eq!(next_round(MAX_ANSWER * 2 / 5, 2), 3);
+        assert_eq!(next_round(MAX_ANSWER, 3), 1);
+        assert_eq!(next_round(1000, 1), LARGEST_ROUND);
+    }
+}

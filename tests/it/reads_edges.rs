@@ -1,6 +1,7 @@
 //! The reads at their edges: large records, rejected bodies, late index entries, half answers of DynamoDB.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -130,6 +131,9 @@ async fn an_answer_fits_a_load_balancer_whatever_the_records_hold() {
         assert_eq!(answer.status, 200, "{:?}", answer.status);
         assert!(response_bytes(&answer.body) < LIMIT);
         read.extend(ids(&answer).into_iter().map(str::to_owned));
+        // Each of these records fits into an answer with its data.
+        let results = answer.body["results"].as_array().unwrap();
+        assert!(results.iter().all(|result| result["data"].is_object()));
         match answer.body["next"].as_str() {
             Some(cursor) => next = format!("&cursor={cursor}"),
             None => break,
@@ -226,7 +230,10 @@ async fn keys_that_dynamodb_leaves_unprocessed_are_asked_for_again() {
         .deliver(deepfake("event-1", "session-1", 0.5).to_string())
         .await
         .received(false);
+    let begun = Instant::now();
     let answer = receiver.get("/results/session-1").await;
     assert_eq!(ids(&answer), ["event-1"]);
+    // The receiver gives DynamoDB a moment.
+    assert!(begun.elapsed() >= Duration::from_millis(50));
     assert!(!LEFT.load(Ordering::SeqCst), "the fault happened");
 }
