@@ -11,11 +11,12 @@ use aws_sdk_secretsmanager::operation::put_secret_value::builders::PutSecretValu
 use aws_sdk_secretsmanager::primitives::Blob;
 use emulators::SecretsManager;
 use sonotheia_webhook::aws;
+use sonotheia_webhook::config::{Config, SecretSource};
 use sonotheia_webhook::secrets::{Secrets, SecretsError, Stage};
 use sonotheia_webhook::signature::Secret;
 use sonotheia_webhook::timestamp::Timestamp;
 
-use testkit::loopback;
+use testkit::{Receiver, TABLE, loopback, signed};
 
 const ID: &str = "sonotheia/webhook";
 const CACHE: i64 = 300;
@@ -138,6 +139,28 @@ async fn a_secret_is_fetched_once_per_cache_period() {
             "at {seconds} s"
         );
     }
+}
+
+#[tokio::test]
+async fn the_log_counts_the_calls_of_a_delivery_and_the_deliveries_with_the_previous_secret() {
+    let r = Rotation::start("one").await;
+    let config = Config::new(TABLE, SecretSource::SecretsManager(ID.into()));
+    let receiver = Receiver::with(config, Some(&r.manager), None).await;
+    let deliver = async |secret: &str| {
+        let answer = receiver.send(signed("{}", secret));
+        let (answer, calls) = r.calls(answer).await;
+        answer.expect(400, "invalid_event");
+        let line = receiver.log.last();
+        let refreshes = line["SecretRefresh"].as_u64().unwrap_or_default();
+        assert_eq!(refreshes, calls as u64, "{line}");
+        (calls, line["PreviousSecretUsed"] == 1)
+    };
+    assert_eq!(deliver("one").await, (1, false));
+    assert_eq!(deliver("one").await, (0, false));
+    r.put("two").await;
+    // The sender switches at once: the receiver asks for the previous version, then for a newer current one.
+    assert_eq!(deliver("two").await, (2, false));
+    assert_eq!(deliver("one").await, (1, true));
 }
 
 #[tokio::test]
