@@ -385,6 +385,19 @@ mod tests {
     }
 
     #[test]
+    fn the_flaw_of_a_deep_value_has_a_place_and_a_very_deep_value_is_not_walked() {
+        let place = |levels: usize| {
+            let text = format!("{{\"a\":{}{}}}", "[".repeat(levels), "]".repeat(levels));
+            let value = RawValue::from_string(text).expect("JSON");
+            check_object(&value).map_err(|flaw| flaw.path.starts_with(".a[0]"))
+        };
+        assert_eq!(place(MAX_DEPTH - 1), Ok(()));
+        assert_eq!(place(MAX_DEPTH), Err(true));
+        assert_eq!(place(2 * MAX_DEPTH - 1), Err(true));
+        assert_eq!(place(2 * MAX_DEPTH), Err(false));
+    }
+
+    #[test]
     fn brackets_in_strings_are_not_nesting() {
         assert!(is_deeper_than(1, "[[]]"));
         assert!(!is_deeper_than(1, r#"["[{\"[","]"]"#));

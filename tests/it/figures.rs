@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use sonotheia_webhook::config::{Config, SecretSource};
 use sonotheia_webhook::ingest::{Rules, judge};
-use sonotheia_webhook::telemetry::{Delivered, DeliveryLog, Invocation, Line, Telemetry};
+use sonotheia_webhook::telemetry::{Delivered, DeliveryLog, Invocation, Line, Telemetry, log_panics};
 use sonotheia_webhook::timestamp::Timestamp;
 use testkit::*;
 
@@ -197,4 +197,31 @@ async fn the_cause_of_a_500_is_in_the_log_and_a_refused_request_has_no_cause_the
         .await
         .expect(401, "invalid_signature");
     assert_eq!(receiver.log.text().lines().count(), 3, "{log}");
+}
+
+#[test]
+fn a_panic_is_one_line_with_its_place_and_without_its_message() {
+    let log = Log::default();
+    let subscriber = Telemetry::new(log.clone()).subscriber(&[]);
+    tracing::subscriber::with_default(subscriber, || {
+        let before = std::panic::take_hook();
+        log_panics();
+        let panicked = std::panic::catch_unwind(|| panic!("private words"));
+        std::panic::set_hook(before);
+        assert!(panicked.is_err());
+    });
+    let line = log.last();
+    assert_eq!(log.text().lines().count(), 1);
+    assert_eq!(
+        (&line["level"], &line["message"]),
+        (&json!("ERROR"), &json!("a panic"))
+    );
+    assert!(
+        line["location"]
+            .as_str()
+            .unwrap()
+            .starts_with("tests/it/figures.rs:"),
+        "{line}"
+    );
+    assert!(!log.text().contains("private words"), "{line}");
 }
