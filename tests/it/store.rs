@@ -1,9 +1,11 @@
-//! A DynamoDB that refuses a conditional write without returning the item (no `ALL_OLD`).
+//! The store: a DynamoDB that refuses a conditional write without returning the item (no `ALL_OLD`), and previews.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::{Value, json};
 use sonotheia_webhook::config::{Config, SecretSource};
+use sonotheia_webhook::ingest::{self, Ingested};
+use sonotheia_webhook::timestamp::Timestamp;
 
 use testkit::*;
 
@@ -79,4 +81,26 @@ async fn without_the_old_item_a_record_that_vanished_is_a_matter_for_a_retry() {
     receiver.deliver(&event).await.received(false);
     let answer = receiver.deliver(&event).await.expect(503, "unavailable");
     assert!(answer.headers.contains_key("retry-after"));
+}
+
+#[tokio::test]
+async fn a_preview_says_what_a_delivery_would_get_and_stores_nothing() {
+    let receiver = Receiver::start().await;
+    let preview = async |body: &str| {
+        let judged = ingest::judge(body.as_bytes(), &receiver.app.config.rules(), Timestamp::now());
+        ingest::preview(&receiver.app.store, &judged).await.unwrap()
+    };
+    let event_id = "event-1".to_owned();
+    let body = r#"{"id":"event-1","type":"t","data":{"a":1}}"#;
+    let stored = Ingested::Stored {
+        event_id: event_id.clone(),
+    };
+    assert_eq!(preview(body).await, stored);
+    assert!(receiver.items().await.is_empty());
+    receiver.deliver(body).await.received(false);
+    assert_eq!(preview(body).await, Ingested::Duplicate { event_id });
+    let other = body.replace(r#""a":1"#, r#""a":2"#);
+    assert!(matches!(preview(&other).await, Ingested::Conflict(_)));
+    assert!(matches!(preview("{}").await, Ingested::Invalid(_)));
+    assert_eq!(receiver.items().await.len(), 1);
 }
