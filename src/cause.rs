@@ -49,7 +49,7 @@ pub enum CallFault {
     /// As `Transport`, through another connector than the receiver's own: a time limit passed.
     #[error("the connection timed out")]
     ConnectionTimeout,
-    /// As `Transport`, for a reason that the SDK does not tell.
+    /// As `Transport`, for a reason that the SDK does not name.
     #[error("the SDK could not send the request")]
     Dispatch,
     /// The time limit of an attempt or of all attempts passed.

@@ -1,4 +1,5 @@
-//! The configuration (contract, section 5). Only this module reads the environment, and it reports all faults together.
+//! The configuration (contract, section 5). This module reads every variable of the receiver and of the SDK, and reports all
+//! faults together. [`lambda`](crate::lambda) reads two variables that Lambda sets.
 
 mod sdk;
 mod variables;

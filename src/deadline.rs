@@ -1,4 +1,4 @@
-//! Every time limit of a delivery, in one place (contract, section 2: an answer within 4.5 s).
+//! The time limits of a request and of its calls to AWS (contract, section 2: an answer within 4.5 s).
 //!
 //! | Limit | Time | Part of |
 //! |---|---|---|

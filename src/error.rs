@@ -127,7 +127,7 @@ impl HttpError {
             Self::Unavailable(_) => Delivered::Unavailable,
             Self::Internal(_) => Delivered::Internal,
             Self::InvalidEvent(_) | Self::EventTooOld(_) => Delivered::Rejected,
-            // Only other routes, and no route, end with the last four.
+            // A delivery never gets the last four: they belong to other routes, or to an invocation without a route.
             Self::UnreadableBody(_)
             | Self::NotHttp
             | Self::NotFound { .. }

@@ -193,7 +193,7 @@ fn conflict(event_id: &str) -> Ingested {
 }
 
 impl<'a> Judged<'a> {
-    /// The event, if the body is one.
+    /// The event, if the body is an event.
     pub fn event(&self) -> Option<&Event<'a>> {
         match &self.verdict {
             Verdict::Event(event) => Some(event),

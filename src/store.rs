@@ -1,8 +1,8 @@
 //! The table: one conditional write, the reads, and the erasure (contract, sections 3 and 4).
 //!
 //! [`Store::put`] is the whole of the receiver's idempotency. DynamoDB writes the item if no item has its key. Otherwise
-//! DynamoDB returns the item that is there, and a look at it tells a redelivery from a conflict. No read goes before the
-//! write and no second write follows it, so an event is never claimed without being stored.
+//! DynamoDB returns the existing item, and [`Store::put`] compares the two: the same content is a redelivery, other content
+//! is a conflict. No read precedes the write, so an event is never claimed without being stored.
 
 mod erase;
 mod reads;

@@ -28,7 +28,7 @@ const RUNTIME: &str = "/2018-06-01/runtime";
 const REQUEST_ID: &str = "lambda-runtime-aws-request-id";
 const TRACE_ID: &str = "lambda-runtime-trace-id";
 
-/// There is no invocation.
+/// The reason why the Runtime API gave no invocation.
 #[derive(Debug, thiserror::Error)]
 enum RuntimeApiError {
     #[error("the Runtime API answered {status} to {call}")]
@@ -98,7 +98,8 @@ where
     }
 }
 
-/// Waits for an invocation. `None` if there is none yet: `cargo lambda watch` answers so.
+/// Waits for an invocation. Returns `None` if the Runtime API answers 204, as `cargo lambda watch` does while it has no
+/// invocation.
 async fn next(client: &PooledClient) -> Result<Option<LambdaInvocation>, Error> {
     let response = get(client, "/invocation/next").await?;
     if response.status() == StatusCode::NO_CONTENT {

@@ -1,4 +1,4 @@
-//! Reads a JSON object without a schema: each member has any type, or none.
+//! Reads a JSON object without a schema: a member can have any type, and can be absent.
 //!
 //! Only the members that the receiver uses are parsed, and only when it uses them. So a member with an unexpected type,
 //! half a surrogate pair or a deep nesting does no harm to the others.
@@ -29,7 +29,7 @@ impl<'a> Members<'a> {
         serde_json::from_str(self.get(name)?.get()).ok()
     }
 
-    /// The members of a member. There are none if the member is absent or is not an object.
+    /// The members of a member that is an object. Empty if the member is absent or is not an object.
     pub fn object(&self, name: &str) -> Members<'a> {
         self.get(name)
             .and_then(|value| Self::parse(value.get().as_bytes()))

@@ -6,7 +6,7 @@
 //! - REST APIs and HTTP APIs name the resource that they matched. They checked the caller by it, so it is the route.
 //! - A custom domain's base path, or the stage, may precede the resource in the path.
 //!
-//! No rule here resolves a dot segment, and none decodes.
+//! No rule here resolves a dot segment or decodes an escape.
 
 use percent_encoding::{AsciiSet, CONTROLS, NON_ALPHANUMERIC, percent_encode};
 
@@ -150,7 +150,7 @@ fn below_base(path: &str, tail: &str) -> Option<()> {
     path.strip_suffix(tail).filter(|base| is_base(base)).map(|_| ())
 }
 
-/// What follows `literal` below a base path.
+/// Returns the text after `literal`, if a base path or nothing precedes it.
 fn rest_below_base<'a>(path: &'a str, literal: &str) -> Option<&'a str> {
     let mut places = path.match_indices(literal);
     let (at, _) = places.find(|(at, _)| is_base(&path[..*at]))?;

@@ -18,7 +18,7 @@ pub enum UnusableSecret {
     Empty,
     /// The text looks like JSON with a secret in it, and no JSON parser reads it as an object.
     #[error(
-        "it looks like a JSON object and is none; store {{\"webhook_secret\":\"…\"}}, or the plain secret"
+        "it looks like JSON, but it is not a JSON object; store {{\"webhook_secret\":\"…\"}}, or the plain secret"
     )]
     Malformed,
     /// The JSON object has no `webhook_secret`, has it twice, or has one that is not a string.

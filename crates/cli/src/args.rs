@@ -47,7 +47,9 @@ impl SecretArg {
             return (secret, SecretOrigin::Option);
         }
         let Some(text) = std::env::var_os(SECRET).filter(|text| !text.is_empty()) else {
-            usage(&format!("there is no secret; --secret or {SECRET} gives it"));
+            usage(&format!(
+                "no secret was given; use --secret TEXT, or set {SECRET}"
+            ));
         };
         match Secret::new(text.as_encoded_bytes()) {
             Ok(secret) => (secret, SecretOrigin::Variable),

@@ -15,7 +15,7 @@ const PAGE: u8 = 100;
 /// shard to their end.
 ///
 /// # Errors
-/// [`StoreError`], for any page: a part never passes for the whole.
+/// [`StoreError`] if any page cannot be read. The caller then gets no records.
 pub async fn all(store: &Store, filter: &Filter, now: Timestamp) -> Result<Vec<Record>, StoreError> {
     let (_, until) = filter.bounds();
     let shards = (0..SHARDS).map(|shard| {

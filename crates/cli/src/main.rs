@@ -46,7 +46,7 @@ use sender::{send, sign};
 #[command(
     name = program::NAME,
     version,
-    about = "The Sonotheia webhook receiver on a laptop, and a look at one that is deployed"
+    about = "Run the Sonotheia webhook receiver on this machine, send signed deliveries, and operate a deployment"
 )]
 enum Command {
     Serve(serve::Serve),

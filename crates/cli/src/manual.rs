@@ -11,6 +11,7 @@ use crate::program::{self, NAME};
 /// Print a completion script for a shell
 #[derive(Args)]
 pub struct Completions {
+    /// The shell
     shell: Shell,
 }
 
@@ -31,6 +32,7 @@ impl Completions {
 /// Print the manual page, or the page of one command
 #[derive(Args)]
 pub struct Man {
+    /// The command; without it, the page of the whole program
     command: Option<String>,
 }
 

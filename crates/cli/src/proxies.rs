@@ -148,7 +148,7 @@ fn proxy(variable: &'static str, value: &str) -> Result<Proxy, BadProxy> {
     };
     let uri: Uri = text.parse().map_err(|_| bad("is not an address"))?;
     if !matches!(uri.scheme_str(), Some("http" | "https")) {
-        return Err(bad("names another proxy than one for HTTP"));
+        return Err(bad("does not name an HTTP proxy"));
     }
     let authority = uri
         .authority()

@@ -66,7 +66,7 @@ pub enum RemoteError {
     #[error("no request can have the path {text:?}")]
     NotARead { text: String },
     /// A page names itself as the next page.
-    #[error("the answers do not end: a page names itself as the next one")]
+    #[error("the list does not end: a page names itself as the next page; report this to the project")]
     Endless,
     /// The record does not exist.
     #[error(
@@ -107,9 +107,7 @@ pub enum RemoteError {
     #[error("the client for AWS does not start")]
     Client(#[source] BoxError),
     /// The region is not known.
-    #[error(
-        "the region is not known; set AWS_REGION, or the region of the profile, or use --region where it exists"
-    )]
+    #[error("the region is not known; set AWS_REGION, choose a profile that has a region, or give --region")]
     NoRegion,
     /// AWS_PROFILE names no profile.
     #[error(

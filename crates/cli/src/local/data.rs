@@ -18,7 +18,7 @@ use crate::show::clean;
 #[derive(Debug, thiserror::Error)]
 pub enum DataError {
     /// The folder does not exist.
-    #[error("the folder {} does not exist; create it, or choose another", .0.display())]
+    #[error("the folder {} does not exist; create it, or choose another folder", .0.display())]
     NoFolder(PathBuf),
     /// The name is the name of a folder.
     #[error("it is a folder; name a file in it")]
@@ -36,7 +36,7 @@ pub enum DataError {
     #[error("it cannot be read and written; choose a file in a folder that you can write to")]
     Io(#[from] io::Error),
     /// The file has other contents.
-    #[error("it is a file of another kind, and no database; name a new file")]
+    #[error("it is not an SQLite database; name a new file")]
     NotADatabase,
     /// The database has other tables.
     #[error("it is the database of another application; name a new file")]
@@ -59,13 +59,13 @@ pub enum DataError {
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
     /// SQLite's name for a temporary file.
-    #[error("an empty name is no file; leave out --data to keep the records in memory")]
+    #[error("the name is empty; leave out --data to keep the records in memory")]
     Empty,
     /// SQLite's name for a database in memory.
     #[error("this is SQLite's name for memory; leave out --data to keep the records in memory")]
     Memory,
     /// SQLite's form of an address.
-    #[error("--data takes the path of a file and no URI; leave out `file:`, or begin the path with ./")]
+    #[error("--data takes the path of a file, not a URI; leave out `file:`, or begin the path with ./")]
     Uri,
     /// The bytes are not UTF-8.
     #[error("the name is not UTF-8; choose another name")]

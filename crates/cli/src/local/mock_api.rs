@@ -112,8 +112,8 @@ impl MockApi {
         print(&format!(
             "Listening on http://{address}\n\
              Retries of a delivery: after {}\n\
-             Register a webhook; any key will do:\n  \
-               SONOTHEIA_API_KEY=any {program} register http://127.0.0.1:8080/webhook --force --base-url http://{address}/v1 --apply\n\
+             Register a webhook. Any key will do, and SECRET is the secret that `serve` prints:\n  \
+               SONOTHEIA_API_KEY=any SONOTHEIA_WEBHOOK_SECRET=SECRET {program} register http://127.0.0.1:8080/webhook --force --base-url http://{address}/v1 --apply\n\
              Start an analysis:\n  \
                curl -X POST http://{address}/v1/voice/deepfake -H 'X-API-Key: any'\n",
             dispatch::schedule(self.time_scale),

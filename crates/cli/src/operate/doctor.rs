@@ -31,7 +31,8 @@ const SENDER_CIDRS: &str = "doctor cannot see the stack's parameter SenderCidrs.
     skipped for lack of an option counts as not made, unless --allow-skipped is given."
 )]
 pub struct Doctor {
-    /// The webhook's address, the stack's output WebhookUrl; without it and --table, the receiver on this machine
+    /// The webhook's address, the stack's output WebhookUrl; without --url and --table, the receiver on
+    /// this machine
     #[arg(long, value_parser = Address::parse)]
     url: Option<Address>,
     /// The table, the stack's output EventsTableName

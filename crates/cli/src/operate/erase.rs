@@ -33,10 +33,11 @@ pub struct Erase {
     /// Erase the records; without it, write nothing
     #[arg(long)]
     apply: bool,
-    /// Erase also the records that ask for a retention of their own (compliance.retention_period_days) which is not over
+    /// Also erase the records whose event asks for its own retention (compliance.retention_period_days) and whose retention
+    /// has not ended
     #[arg(long)]
     despite_retention: bool,
-    /// Do not look through the rejected records, which takes a read of the table's whole index over time
+    /// Do not search the rejected records. The search reads the whole index over time
     #[arg(long)]
     skip_rejected: bool,
     /// Print the report as one JSON document
@@ -178,7 +179,8 @@ fn asked_until(record: &Record) -> Option<Timestamp> {
             let begin = received.max(event.occurred_at);
             Some(begin.map_or(record.expires_at, |begin| begin.plus_days(days)))
         }
-        // The rules of an earlier version accepted this event. Nobody knows its wish, so its whole life counts.
+        // Today's rules cannot read this accepted event, so the retention that it asks for is unknown. The record counts as
+        // kept until it expires.
         Err(_) if record.outcome == Outcome::Accepted => Some(record.expires_at),
         Err(_) => None,
     }

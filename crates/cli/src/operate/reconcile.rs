@@ -48,9 +48,6 @@ pub struct Reconcile {
     /// Store the missing events; without it, write nothing
     #[arg(long)]
     apply: bool,
-    /// Write nothing, as without --apply
-    #[arg(long, hide = true, conflicts_with = "apply")]
-    dry_run: bool,
     /// Print the report as one JSON document
     #[arg(long)]
     json: bool,
@@ -155,7 +152,7 @@ impl Reconcile {
         for number in 1..=MAX_PAGES {
             let fault = |fault: String| RemoteError::ListShape { page: number, fault };
             if !asked.insert(path.clone()) {
-                return Err(fault("it names an earlier page as the next one".into()).into());
+                return Err(fault("its next page is a page that was read before".into()).into());
             }
             let answer = tokio::select! {
                 answer = session.get(&path) => answer?,
@@ -229,7 +226,7 @@ impl Reconcile {
         if let (Some(outer), Some(id)) = (&item.outer_id, id)
             && outer != id
         {
-            let message = format!("the list calls it {outer:?}, and its own id is {id:?}");
+            let message = format!("the list names it {outer:?}, but the event's own id is {id:?}");
             return Ok(line(Verdict::Refused, Some(message)));
         }
         let has_no_id = event.is_some() && id.is_none();
@@ -298,7 +295,7 @@ impl Reconcile {
             let verdict = match line.verdict {
                 Verdict::Missing if self.apply => "stored",
                 Verdict::Missing => "missing",
-                // Their number says enough.
+                // The summary counts these events; they get no line.
                 Verdict::Present => continue,
                 Verdict::Refused => "refused",
             };

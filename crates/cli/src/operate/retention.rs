@@ -25,17 +25,17 @@ const _: () = assert!(WRITE_LIMIT.as_millis() > OPERATION.as_millis());
 /// A day, in milliseconds.
 const DAY: i64 = 86_400_000;
 
-/// The most that an item of DynamoDB has room for, beside the other attributes.
+/// The largest body, in bytes, that fits into an item beside the other attributes.
 pub const MAX_BODY_BYTES: usize = 358_400;
 
 /// The parameters of the deployment.
 #[derive(Args)]
 pub struct Deployed {
-    /// The stack's parameter RetentionDays; without it, the retention of the newest records. The variable RETENTION_DAYS
-    /// does not count
+    /// The stack's parameter RetentionDays; without it, the retention of the newest records. The command
+    /// ignores the variable RETENTION_DAYS
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=3650))]
     retention_days: Option<u32>,
-    /// The stack's parameter DeepfakeAlertThreshold; the variable of that name does not count
+    /// The stack's parameter DeepfakeAlertThreshold. The command ignores the variable DEEPFAKE_ALERT_THRESHOLD
     #[arg(long, value_name = "SCORE", default_value_t = 0.8, value_parser = score)]
     alert_threshold: f64,
 }

@@ -52,11 +52,10 @@ pub struct Listen {
     /// Only this type; may be given more than once
     #[arg(long = "type", value_name = "TYPE")]
     types: Vec<String>,
-    /// The file that holds the place where the next run goes on; without it, a file in the user's state folder, with a name
-    /// made from the place, the application and the types
+    /// The file that records which events are delivered; without it, a file in the user's state folder
     #[arg(long, value_name = "FILE")]
     cursor: Option<PathBuf>,
-    /// Seconds between two looks
+    /// Seconds between two reads
     #[arg(long, value_name = "SECONDS", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=3600))]
     interval: u16,
 }

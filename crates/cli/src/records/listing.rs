@@ -145,7 +145,7 @@ impl Reader {
     /// Reads a list to its end, or to `limit` records.
     ///
     /// # Errors
-    /// As [`Pages::next`], for any page: a part never passes for the whole.
+    /// As [`Pages::next`], for any page. The caller then gets no records.
     pub async fn list(&self, query: &Query, limit: usize) -> Result<Listing, Failure> {
         let mut pages = Pages::new(self, query, limit);
         let mut listing = Listing::default();

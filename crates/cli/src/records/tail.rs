@@ -34,7 +34,7 @@ pub struct Tail {
     /// Go on with the records that come, until Ctrl-C
     #[arg(short, long)]
     follow: bool,
-    /// Seconds between two looks
+    /// Seconds between two reads
     #[arg(long, value_name = "SECONDS", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=3600), requires = "follow")]
     interval: u16,
     /// Only this type. Records can have types that the receiver does not know

@@ -25,7 +25,7 @@ use crate::{client, event_type, interrupt};
 /// Sign and post sample events, and check the answers
 #[derive(Args)]
 pub struct Send {
-    /// Types to send; without it, all known types
+    /// Types to send; without a type, all known types
     #[arg(value_name = "TYPE", value_parser = event_type::Known)]
     types: Vec<String>,
     /// The receiver; `/webhook` is added to an address without a path
@@ -39,7 +39,7 @@ pub struct Send {
     /// The envelope of the samples
     #[arg(long, value_enum, default_value_t = Envelope::Guide)]
     envelope: Envelope,
-    /// The number of deliveries, the types in turn, with a progress bar; without it, one event of each type
+    /// The number of deliveries, which take the types in turn; without it, one event of each type
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     count: Option<u32>,
     /// The number of deliveries at the same time

@@ -153,7 +153,7 @@ fn faults(places: &Places) -> Vec<Fault> {
         of("nothing", "forged event", "answered it with 404", "WebhookUrl"),
         of("moved", "forged event", "answered it with 301", "WebhookUrl"),
         of("forbidden", "forged event", "refused it with 403", "firewall"),
-        of("down", "forged event", "no secret to compare", "permission"),
+        of("down", "forged event", "no usable secret", "permission"),
         of("yesterday", "clock", "apart", "NTP"),
         of("tomorrow", "clock", "apart", "NTP"),
         of(
@@ -166,11 +166,15 @@ fn faults(places: &Places) -> Vec<Fault> {
         of("small", "signed event", "answered it with 413", "MaxBodyBytes"),
         of("limited", "signed event", "answered it with 429", "RateLimit"),
         of("defect", "signed event", "answered it with 500", "log"),
-        of("forgetful", "signed event", "no duplicate", "one table"),
+        of("forgetful", "signed event", "were not answered with", "one table"),
         // The secret.
         places.secret(["--secret", ""], "empty", "rotate-secret put"),
-        places.secret(["--secret", "s\n"], "line break at its end", "store it without"),
-        places.secret(["--secret", " s"], "blanks", "store it without"),
+        places.secret(
+            ["--secret", "s\n"],
+            "line break at its end",
+            "store the secret without it",
+        ),
+        places.secret(["--secret", " s"], "blanks", "store the secret without it"),
         places.secret(["--secret-id", "none"], "there is no secret none", "SecretArn"),
         places.secret(
             ["--secret-id", "denied"],

@@ -1,6 +1,7 @@
 //! The code and the commands in `docs/guide.md`, run as a reader would run them.
 
 use std::collections::HashSet;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use super::{run, serve, sonotheia, succeeded, text};
@@ -179,4 +180,41 @@ fn every_command_that_the_documents_name_exists() {
         }
     }
     assert!(sonotheia(&["no-such-command"]).output().unwrap().status.code() == Some(2));
+}
+
+/// Each message of docs/troubleshooting.md, in the words of the program or of the script that prints it.
+#[test]
+fn each_message_of_the_troubleshooting_page_is_in_the_sources() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let mut sources = String::new();
+    let mut folders = vec![root.join("crates/cli/src"), root.join("infra")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if let Ok(text) = std::fs::read_to_string(&path) {
+                sources += &text;
+            }
+        }
+    }
+    let page = std::fs::read_to_string(root.join("docs/troubleshooting.md")).unwrap();
+    let (_, table) = page.split_once("## A command says").unwrap();
+    let messages: Vec<_> = table
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split_once('`'))
+        .map(|(message, _)| message)
+        .collect();
+    assert!(messages.len() > 5, "{messages:?}");
+    for message in messages {
+        // `…` stands for a value, and `: ` joins two messages or a script's name and its message. A number is a value, too.
+        let is_value = |c: char| matches!(c, '…' | ':') || c.is_ascii_digit();
+        for part in message
+            .split(is_value)
+            .map(str::trim)
+            .filter(|part| !part.is_empty())
+        {
+            assert!(sources.contains(part), "{part:?} of {message:?} is in no source");
+        }
+    }
 }

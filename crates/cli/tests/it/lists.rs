@@ -186,7 +186,7 @@ fn any_other_answer_is_an_error_that_says_the_fault() {
         (
             200,
             json!({"events": [], "next_cursor": "x"}).to_string(),
-            "an earlier page as the next one",
+            "a page that was read before",
         ),
         (
             200,

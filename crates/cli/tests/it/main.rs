@@ -464,7 +464,6 @@ fn bad_usage_is_status_2() {
         vec!["doctor", "--url", "http://127.0.0.1:8080/health"],
         vec!["results", ""],
         vec!["redrive", "--table", "t", "--dynamodb", "http://127.0.0.1:8O80"],
-        vec!["reconcile", "--table", "t", "--apply", "--dry-run"],
         vec![
             "reconcile",
             "--table",

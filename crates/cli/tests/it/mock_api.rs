@@ -4,8 +4,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use super::mock::{Mock, answer};
 use super::{Running, run, run_with, serve, sonotheia, succeeded, text};
-use testkit::SECRET;
+use testkit::{SECRET, sign};
 
 struct MockApi {
     _process: Running,
@@ -267,4 +268,27 @@ fn a_bad_registration_is_refused_with_its_fault() {
     assert_eq!(api.request("GET", "/v1/webhooks/events?cursor=evt_none").0, 400);
     assert_eq!(api.request("POST", "/v1/webhooks/events/evt_none/retry").0, 404);
     assert_eq!(api.request("GET", "/v1/nothing").0, 404);
+}
+
+/// The headers of the contract's section 1. Sonotheia does not sign them, and its own samples read some of them.
+#[test]
+fn a_delivery_has_every_documented_header() {
+    let receiver = Mock::start(|_| answer(200, r#"{"received":true}"#));
+    let api = MockApi::start(&[]);
+    succeeded(&api.register(&[&format!("{}/webhook", receiver.url), "--force", "--apply"]));
+    api.request("POST", "/v1/voice/deepfake");
+    api.wait("delivered", 1);
+    let delivery = receiver.seen().pop().unwrap();
+    let body: Value = serde_json::from_slice(&delivery.body).unwrap();
+    assert_eq!(delivery.header("x-sonotheia-event"), body["type"]);
+    assert_eq!(delivery.header("x-sonotheia-event-id"), body["id"]);
+    assert_eq!(
+        delivery.header("x-sonotheia-signature"),
+        sign(&delivery.body, SECRET)
+    );
+    assert_eq!(delivery.header("user-agent"), "Sonotheia-Webhook/1.0");
+    assert_eq!(delivery.header("content-type"), "application/json");
+    for name in ["x-sonotheia-timestamp", "x-sonotheia-delivery-id"] {
+        assert_ne!(delivery.header(name), "", "{name}");
+    }
 }

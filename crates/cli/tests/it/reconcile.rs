@@ -74,7 +74,7 @@ fn every_missing_event_is_stored_once_and_the_stored_events_stay() {
         counts(document(&run(&["--json"]))),
         [4, 3, 1, 0].map(|n| json!(n))
     );
-    assert_eq!(document(&run(&["--dry-run", "--json"]))["applied"], false);
+    assert_eq!(document(&run(&["--json"]))["applied"], false);
     let shown = run(&[]);
     let shown = succeeded(&shown);
     assert!(

@@ -33,9 +33,9 @@ fn a_name_that_means_no_file_is_bad_usage() {
     for (name, says) in [
         (":memory:", "leave out --data"),
         (":Memory:", "leave out --data"),
-        ("file:events.db", "no URI"),
-        ("file::memory:?cache=shared", "no URI"),
-        ("FILE:///tmp/events.db", "no URI"),
+        ("file:events.db", "not a URI"),
+        ("file::memory:?cache=shared", "not a URI"),
+        ("FILE:///tmp/events.db", "not a URI"),
         ("", "--data"),
     ] {
         let mut command = sonotheia(&["serve", "--port", "0", "--data", name]);
@@ -112,8 +112,8 @@ fn a_file_of_another_program_stays_as_it_is() {
     application("log", "PRAGMA journal_mode = WAL; CREATE TABLE notes (body TEXT)");
     let before = contents(folder.path());
     for (name, says) in [
-        ("text", "a file of another kind"),
-        ("short", "a file of another kind"),
+        ("text", "not an SQLite database"),
+        ("short", "not an SQLite database"),
         ("notes", "the database of another application"),
         ("numbered", "the database of another application"),
         ("view", "the database of another application"),

@@ -204,8 +204,8 @@ impl Dispatched {
                     "X-Sonotheia-Signature",
                     webhook.secret.sign(event.body.as_bytes()).to_string(),
                 )
-                .header("X-Sonotheia-Dispatched", &event.event_type)
-                .header("X-Sonotheia-Dispatched-Id", &event.event_id)
+                .header("X-Sonotheia-Event", &event.event_type)
+                .header("X-Sonotheia-Event-Id", &event.event_id)
                 .header("X-Sonotheia-Timestamp", event.created_at.to_string())
                 .header("X-Sonotheia-Delivery-Id", format!("dlv_{delivery_id}"));
             let mut response = request.send(event.body.as_bytes())?;

@@ -66,7 +66,7 @@ impl Receiver {
         match (probe, secret) {
             (false, _) => {}
             (true, None) => {
-                let option = "--secret-id ID or SONOTHEIA_WEBHOOK_SECRET";
+                let option = "--secret TEXT, --secret-id ID or SONOTHEIA_WEBHOOK_SECRET";
                 report.add(
                     "signed event",
                     Found::skipped("there is no secret to sign with", option),
@@ -115,9 +115,8 @@ impl Receiver {
             match serde_json::from_slice::<Receipt>(&answer.body) {
                 Ok(receipt) if receipt.duplicate == is_second => {}
                 Ok(_) => {
-                    let what =
-                        "of two deliveries of one event, the first was not new or the second no duplicate";
-                    let mend = "there must be one table, with the key event_id";
+                    let what = "the two deliveries of one event were not answered with \"duplicate\":false and then \"duplicate\":true";
+                    let mend = "check that all receivers use one table, whose only key is event_id";
                     return (wrong(what, mend), true);
                 }
                 Err(_) => {
@@ -174,7 +173,7 @@ fn refused(answer: &Answer) -> Found {
             "this is not this receiver, or another program answers for it; see what runs at that address",
         ),
         503 => wrong(
-            "it cannot tell, and answered 503: it has no secret to compare with",
+            "the receiver answered it with 503: it has no usable secret, or it cannot reach Secrets Manager",
             "see the function's log for `not available`, and its permission to read the secret",
         ),
         403 => wrong(

@@ -19,7 +19,7 @@ pub async fn check(source: &Source, region: Option<&str>, report: &mut Report) -
             let why = "no secret was given";
             report.add(
                 NAME,
-                Found::skipped(why, "--secret-id ID or SONOTHEIA_WEBHOOK_SECRET"),
+                Found::skipped(why, "--secret TEXT, --secret-id ID or SONOTHEIA_WEBHOOK_SECRET"),
             );
             return None;
         }
@@ -60,7 +60,7 @@ async fn managed(id: &str, region: Option<&str>, report: &mut Report) -> Option<
 
 fn judge(text: &str, note: String) -> Found {
     if text.trim().is_empty() {
-        return wrong("the secret is empty, so the receiver accepts nothing", PUT);
+        return wrong("the secret is empty, so the receiver accepts no delivery", PUT);
     }
     let end = if text.ends_with(['\n', '\r']) {
         "a line break at its end, as `echo` and editors add one"
@@ -71,7 +71,7 @@ fn judge(text: &str, note: String) -> Found {
     };
     wrong(
         format!("the secret has {end}, which counts as a part of the key"),
-        format!("store it without, unless Sonotheia has the same: {PUT}"),
+        format!("store the secret without it, unless Sonotheia uses the same text: {PUT}"),
     )
 }
 

@@ -13,8 +13,8 @@ use super::super::walk::AT_ONCE;
 use crate::args::json;
 use crate::index;
 
-/// No record has expired at this time. The reads hide a record that has expired, but its data is in the table until
-/// DynamoDB deletes it.
+/// The reads hide the records that have expired before the time that the caller gives. With this time they hide no record,
+/// because an expired record keeps its data until DynamoDB deletes it.
 const ALL: Timestamp = Timestamp::from_millis(0);
 
 /// The keys of a session's accepted records, oldest first: all pages of the index. An index follows its table within about a second.
