@@ -84,6 +84,11 @@ impl Proxies {
         self.dynamodb.slow() + self.secrets_manager.slow()
     }
 
+    /// The number of late answers of Secrets Manager.
+    pub fn late_secrets(&self) -> u64 {
+        self.secrets_manager.slow()
+    }
+
     /// The receiver's variables that name the services.
     pub fn variables(&self) -> [(&'static str, &str); 2] {
         [

@@ -64,6 +64,7 @@ pub async fn rotate_and_break(run: Arc<Run>, back_ends: Arc<BackEnds>) {
         let new = secret(run.seed, version);
         {
             let mut secrets = run.secrets.write().await;
+            *lock(&run.rotated) = Some(Instant::now());
             if let Err(error) = back_ends.rotate(&new).await {
                 run.violations
                     .note(format!("the secret cannot be rotated: {error}"));

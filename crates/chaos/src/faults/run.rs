@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 use serde_json::Value;
-use sonotheia_webhook::secrets::cache::FAILURE_INTERVAL;
+use sonotheia_webhook::secrets::cache::{FAILURE_INTERVAL, MISMATCH_INTERVAL};
 use tokio::sync::RwLock;
 
 use super::delivery::{Bodies, Kind};
@@ -76,6 +76,8 @@ pub struct Run {
     pub rejected: Mutex<Vec<String>>,
     /// The time at which Secrets Manager last began to fail.
     pub secrets_failed: Mutex<Option<Instant>>,
+    /// The time of the last rotation.
+    pub rotated: Mutex<Option<Instant>>,
     /// The number of 503 answers although neither DynamoDB nor Secrets Manager failed.
     pub unexplained: AtomicU64,
     numbers: AtomicU64,
@@ -85,6 +87,8 @@ pub struct Run {
 struct Worker {
     environment: Environment,
     failing: Arc<AtomicU64>,
+    /// The number of late answers of Secrets Manager, and the time at which the last one was noticed.
+    late_secrets: (u64, Option<Instant>),
 }
 
 impl Worker {
@@ -92,12 +96,30 @@ impl Worker {
     fn failures(&self) -> u64 {
         self.failing.load(Ordering::SeqCst) + self.environment.proxies.slow()
     }
+
+    /// Whether Secrets Manager answered this environment late within the time for which the receiver then asks no more.
+    fn secrets_were_late(&mut self) -> bool {
+        let late = self.environment.proxies.late_secrets();
+        if late > self.late_secrets.0 {
+            self.late_secrets = (late, Some(Instant::now()));
+        }
+        is_recent(self.late_secrets.1, FAILURE_INTERVAL)
+    }
+}
+
+/// Whether `event` is at most this long ago, with 5 s for a call that began then and ended later.
+fn is_recent(event: Option<Instant>, interval: Duration) -> bool {
+    event.is_some_and(|event| event.elapsed() <= interval + Duration::from_secs(5))
 }
 
 /// Sends deliveries to one environment until the queue is empty. `failing` counts its requests to DynamoDB that a fault
 /// failed.
 pub async fn work(run: Arc<Run>, environment: Environment, failing: Arc<AtomicU64>) {
-    let mut worker = Worker { environment, failing };
+    let mut worker = Worker {
+        environment,
+        failing,
+        late_secrets: (0, None),
+    };
     loop {
         let number = run.numbers.fetch_add(1, Ordering::SeqCst);
         let mut rng = plan::rng(run.seed ^ (4 << 32), number);
@@ -131,6 +153,7 @@ impl Run {
             violations: Violations::default(),
             rejected: Mutex::default(),
             secrets_failed: Mutex::default(),
+            rotated: Mutex::default(),
             unexplained: AtomicU64::new(0),
             numbers: AtomicU64::new(0),
         }
@@ -168,7 +191,8 @@ impl Run {
             self.read_all(worker).await;
         }
         let payload = plan::rest(body, &signatures, rng.bool());
-        let answer = match self.invoke(worker, payload, trouble).await {
+        let is_forged = matches!(kind, Kind::Forged(..));
+        let answer = match self.invoke(worker, payload, trouble, is_forged).await {
             Ok(Invoked::Answered(answer)) => answer,
             Ok(Invoked::Killed) => {
                 self.count(count::KILLED_BEFORE);
@@ -208,12 +232,16 @@ impl Run {
         worker: &mut Worker,
         payload: String,
         trouble: Trouble,
+        is_forged: bool,
     ) -> Result<Invoked, String> {
         let begun = Instant::now();
         let failures = worker.failures();
-        let secrets_served = self.secrets_served();
+        let secrets_failed = self.secrets_failed(is_forged);
         let invoked = worker.environment.invoke(payload, trouble).await;
-        let nothing_failed = worker.failures() == failures && secrets_served && self.secrets_served();
+        let nothing_failed = worker.failures() == failures
+            && !secrets_failed
+            && !self.secrets_failed(is_forged)
+            && !worker.secrets_were_late();
         if let Ok(Invoked::Answered(answer)) = &invoked
             && answer.status == 503
             && nothing_failed
@@ -221,24 +249,31 @@ impl Run {
             self.unexplained.fetch_add(1, Ordering::SeqCst);
             let (time, body) = (begun.elapsed(), &answer.body);
             self.violations.note(format!(
-                "503 after {time:?} although nothing failed ({trouble:?}): {body}"
+                "503 after {time:?} although nothing failed ({trouble:?}, forged: {is_forged}): {body}"
             ));
         }
         invoked
     }
 
-    /// Whether Secrets Manager has not failed for so long that every receiver has asked again.
-    fn secrets_served(&self) -> bool {
+    /// Whether a failure of Secrets Manager explains a 503. A receiver asks again soon after a failure. For a mismatch it asks
+    /// once in 30 s, so a forgery can get 503 for that long after a failure, or after a rotation that the receiver saw in
+    /// part.
+    fn secrets_failed(&self, is_forged: bool) -> bool {
         let failed = *lock(&self.secrets_failed);
-        // A call that began during the failure can end later.
-        failed.is_none_or(|failed| failed.elapsed() > FAILURE_INTERVAL + Duration::from_secs(5))
+        let rotated = *lock(&self.rotated);
+        let mismatch = [failed, rotated];
+        is_recent(failed, FAILURE_INTERVAL)
+            || is_forged
+                && mismatch
+                    .into_iter()
+                    .any(|event| is_recent(event, MISMATCH_INTERVAL))
     }
 
     /// Reads a page of all records. It opens a connection for each shard, far more than a call has attempts.
     async fn read_all(&self, worker: &mut Worker) {
         self.count(count::READS);
         let read = plan::rest_get("/results");
-        match self.invoke(worker, read, Trouble::None).await {
+        match self.invoke(worker, read, Trouble::None, false).await {
             Ok(Invoked::Answered(Answer {
                 status: 200 | 503, ..
             })) => {}
