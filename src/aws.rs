@@ -17,7 +17,6 @@ use aws_credential_types::provider::ProvideCredentials;
 use aws_types::service_config::{LoadServiceConfig, ServiceConfigKey};
 use rustls::RootCertStore;
 use rustls_pki_types::CertificateDer;
-use rustls_pki_types::pem::PemObject;
 
 use crate::config::{Endpoints, SdkSettings};
 use crate::deadline;
@@ -25,8 +24,15 @@ use transport::HttpsClient;
 
 /// The roots that AWS's endpoints chain to ("Amazon Trust Services", repository of certificates).
 ///
-/// The binary contains them. Reading the more than hundred roots of the system would add many milliseconds to a cold start.
-const AMAZON_ROOTS: &[u8] = include_bytes!("aws/amazon-roots.pem");
+/// The binary contains them, in the form that needs no decoding. Reading the more than hundred roots of the system would add
+/// many milliseconds to a cold start. `aws/amazon-roots.pem` has the same roots for people; a test compares both.
+const AMAZON_ROOTS: [&[u8]; 5] = [
+    include_bytes!("aws/roots/amazon-root-ca-1.der"),
+    include_bytes!("aws/roots/amazon-root-ca-2.der"),
+    include_bytes!("aws/roots/amazon-root-ca-3.der"),
+    include_bytes!("aws/roots/amazon-root-ca-4.der"),
+    include_bytes!("aws/roots/starfield-services-root-certificate-authority-g2.der"),
+];
 
 /// The SDK's settings, with the receiver's transport and roots.
 pub async fn sdk_config(settings: &SdkSettings) -> SdkConfig {
@@ -75,8 +81,7 @@ impl LoadServiceConfig for Endpoints {
 /// Amazon's roots and more roots: for proxies that end TLS, and for endpoints outside of AWS.
 fn roots(more: &[CertificateDer<'static>]) -> RootCertStore {
     let mut roots = RootCertStore::empty();
-    let amazon = CertificateDer::pem_slice_iter(AMAZON_ROOTS).flatten();
-    roots.add_parsable_certificates(amazon);
+    roots.add_parsable_certificates(AMAZON_ROOTS.map(CertificateDer::from));
     roots.add_parsable_certificates(more.iter().cloned());
     roots
 }
@@ -118,4 +123,21 @@ fn retries(limits: deadline::Call) -> RetryConfig {
         .with_max_attempts(limits.attempts)
         .with_initial_backoff(Duration::from_millis(50))
         .with_max_backoff(Duration::from_millis(400))
+}
+
+#[cfg(test)]
+mod tests {
+    use rustls_pki_types::pem::PemObject;
+
+    use super::*;
+
+    #[test]
+    fn the_roots_are_those_of_the_file_for_people() {
+        let pem = include_bytes!("aws/amazon-roots.pem");
+        let pem: Vec<_> = CertificateDer::pem_slice_iter(pem)
+            .map(|root| root.expect("a certificate"))
+            .collect();
+        assert_eq!(AMAZON_ROOTS.map(CertificateDer::from).to_vec(), pem);
+        assert_eq!(roots(&[]).len(), pem.len());
+    }
 }
