@@ -50,7 +50,7 @@ fn a_list_whose_page_fails_never_passes_for_the_whole() {
             },
             "not a receiver's",
         ),
-        (|_, page| answer(200, page), "do not end"),
+        (|_, page| answer(200, page), "does not end"),
         (
             |first, page| {
                 if first {

@@ -323,7 +323,9 @@ fn serve_forwards_its_own_events_and_goes_on_after_a_restart() {
     application.wait_for(3);
     assert_eq!(server.process.terminate(), Some(0));
     assert_eq!(application.taken(), ["a", "b", "c"]);
-    assert_eq!(application.successes.load(Ordering::SeqCst), 3, "none came twice");
+    // The signal may come before `serve` has noted the last answer. Then this one delivery comes again.
+    let successes = application.successes.load(Ordering::SeqCst);
+    assert!((3..=4).contains(&successes), "{successes} deliveries of 3 events");
 }
 
 #[test]
