@@ -213,10 +213,6 @@ fn is_true(value: &RawValue) -> bool {
 
 /// Decodes base64 in any of its usual spellings: with line breaks (MIME), without padding, or with the alphabet for URLs.
 fn decode(mut body: Vec<u8>) -> Result<Bytes, EventError> {
-    // The passes below cost as much as the decoding, and most fronts send a body that needs neither.
-    if let Ok(decoded) = BASE64.decode(&body) {
-        return Ok(decoded.into());
-    }
     body.retain(|byte| !byte.is_ascii_whitespace());
     for byte in &mut body {
         match byte {
