@@ -3,7 +3,7 @@
 use std::future::{Future, poll_fn};
 use std::io::Write;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::Poll;
 use std::time::{Duration, SystemTime};
@@ -32,80 +32,12 @@ use tokio::time::{Instant, Sleep};
 use tower::ServiceExt;
 
 use crate::clock::TrueClock;
+use crate::condition::Condition;
 use crate::delivery::{DELIVERY, Delivery};
 use crate::network::{Network, Service};
 use crate::options::{Check, Defect};
 use crate::vault::{SECRET_CACHE_SECONDS, SECRET_ID, SECRET_MARK};
 use crate::world::{PAYLOAD_MARK, RETENTION_DAYS, TABLE, World, lock};
-
-/// How late a clock may be while all promises hold: the receiver's margin (5 s) less its time limit (4.2 s).
-pub const TOLERATED_MS: i64 = 700;
-
-/// The state of an environment that the network and the checks need. Times are milliseconds since the epoch.
-#[derive(Debug)]
-pub struct Condition {
-    /// The environment's number.
-    pub number: u64,
-    started_ms: AtomicI64,
-    clock: TrueClock,
-    offset_ms: AtomicI64,
-    frozen_until_ms: AtomicI64,
-    freezes: AtomicI64,
-    fault_ms: [AtomicI64; 2],
-    jumped_ms: AtomicI64,
-}
-
-impl Condition {
-    /// The true time at which its process began.
-    pub fn started_ms(&self) -> i64 {
-        self.started_ms.load(Ordering::Relaxed)
-    }
-
-    /// Notes a broken call.
-    pub fn note_fault(&self, service: Service, now_ms: i64) {
-        self.fault_ms[service as usize].store(now_ms, Ordering::Relaxed);
-    }
-
-    /// The milliseconds since the last broken call to a service.
-    pub fn since_fault_ms(&self, service: Service) -> i64 {
-        self.clock.now_ms() - self.fault_ms[service as usize].load(Ordering::Relaxed)
-    }
-
-    /// The milliseconds since somebody last set the clock.
-    pub fn since_jump_ms(&self) -> i64 {
-        self.clock.now_ms() - self.jumped_ms.load(Ordering::Relaxed)
-    }
-
-    /// How far the clock is ahead of the true time.
-    pub fn offset_ms(&self) -> i64 {
-        self.offset_ms.load(Ordering::Relaxed)
-    }
-
-    /// Sets the clock.
-    pub fn set_offset(&self, offset_ms: i64) {
-        self.offset_ms.store(offset_ms, Ordering::Relaxed);
-        self.jumped_ms.store(self.clock.now_ms(), Ordering::Relaxed);
-    }
-
-    /// Stops all work of the environment for a time.
-    pub fn freeze(&self, ms: i64) {
-        self.freezes.fetch_add(1, Ordering::Relaxed);
-        self.frozen_until_ms
-            .store(self.clock.now_ms() + ms, Ordering::Relaxed);
-    }
-
-    /// The milliseconds since the end of the last freeze. Negative while the environment is frozen.
-    pub fn since_thaw_ms(&self) -> i64 {
-        self.clock.now_ms() - self.frozen_until_ms.load(Ordering::Relaxed)
-    }
-
-    fn thaws_in(&self) -> Option<Duration> {
-        u64::try_from(-self.since_thaw_ms())
-            .ok()
-            .filter(|left| *left > 0)
-            .map(Duration::from_millis)
-    }
-}
 
 /// The environment's wall clock, for the SDK.
 #[derive(Clone, Debug)]
@@ -113,7 +45,7 @@ struct Wall(Arc<Condition>, i64);
 
 impl TimeSource for Wall {
     fn now(&self) -> SystemTime {
-        self.0.clock.system_time(self.0.offset_ms() + self.1)
+        self.0.wall_time(self.1)
     }
 }
 
@@ -189,16 +121,8 @@ pub struct Environment {
 impl Environment {
     /// An environment whose process begins with its first request.
     pub fn start(world: &Arc<World>, number: u64) -> Arc<Self> {
-        let condition = Arc::new(Condition {
-            number,
-            started_ms: AtomicI64::new(0),
-            clock: world.clock,
-            offset_ms: AtomicI64::new(world.rng().i64(-300..300)),
-            frozen_until_ms: AtomicI64::new(0),
-            freezes: AtomicI64::new(0),
-            fault_ms: [AtomicI64::new(0), AtomicI64::new(0)],
-            jumped_ms: AtomicI64::new(0),
-        });
+        let offset_ms = world.rng().i64(-300..300);
+        let condition = Arc::new(Condition::new(number, world.clock, offset_ms));
         // The defect takes the margin away by a clock that is late by more than it.
         let defect_ms = if world.has(Defect::NoMargin) { -8_000 } else { 0 };
         let wall = Wall(condition.clone(), defect_ms);
@@ -232,6 +156,7 @@ impl Environment {
         request: Request<Body>,
         delivery: Arc<Delivery>,
     ) -> Option<Answer> {
+        self.condition.note_request();
         let this = self.clone();
         let of_task = delivery.clone();
         let work = async move {
@@ -239,8 +164,8 @@ impl Environment {
             let start = this.started.get_or_init(async || {
                 waited_for_start = true;
                 let process = Instant::now();
-                let started_ms = this.condition.clock.now_ms();
-                this.condition.started_ms.store(started_ms, Ordering::Relaxed);
+                let started_ms = this.condition.now_ms();
+                this.condition.note_start();
                 // The time before `main` runs, and the reading of the configuration.
                 tokio::time::sleep(Duration::from_millis(60)).await;
                 let prefetch = this.app.prefetch(this.app.sources.now());
@@ -284,8 +209,7 @@ async fn freezable<T>(
     mut work: Pin<Box<impl Future<Output = T>>>,
 ) -> T {
     let mut thaw: Option<Pin<Box<Sleep>>> = None;
-    let freezes = |condition: &Condition| condition.freezes.load(Ordering::Relaxed);
-    let before = freezes(&condition);
+    let before = condition.freezes();
     poll_fn(move |context| {
         loop {
             if let Some(sleep) = &mut thaw {
@@ -301,7 +225,7 @@ async fn freezable<T>(
                 }
                 None => {
                     // Work that waits for another delivery's work, such as the start, is not polled during a freeze.
-                    if freezes(&condition) != before {
+                    if condition.freezes() != before {
                         delivery.freeze();
                     }
                     return work.as_mut().poll(context);

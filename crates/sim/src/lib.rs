@@ -8,6 +8,7 @@
 
 mod answer;
 mod clock;
+mod condition;
 mod delivery;
 mod environment;
 mod event;

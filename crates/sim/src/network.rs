@@ -18,8 +18,8 @@ use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::body::SdkBody;
 use tokio::sync::oneshot;
 
+use crate::condition::Condition;
 use crate::delivery::Delivery;
-use crate::environment::Condition;
 use crate::front::Front;
 use crate::options::{Check, Defect};
 use crate::table::Reply;

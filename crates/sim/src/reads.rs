@@ -57,6 +57,7 @@ impl Reader {
             .ledger()
             .live
             .values()
+            .filter(|life| self.is_fresh(life.expires_at))
             .filter_map(|life| life.session.clone())
             .collect();
         let session = sessions.into_iter().nth_back(self.world.rng().usize(0..20))?;

@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::answer::Delivered;
+use crate::condition::TOLERATED_MS;
 use crate::delivery::Delivery;
-use crate::environment::{Answer, TOLERATED_MS};
+use crate::environment::Answer;
 use crate::event::{Kind, SentEvent};
 use crate::fleet::Fleet;
 use crate::world::{RETENTION_DAYS, World};

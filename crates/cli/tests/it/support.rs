@@ -31,7 +31,7 @@ pub fn sonotheia(arguments: &[&str]) -> Command {
     ] {
         command.env_remove(variable);
     }
-    // Nobody's credentials are looked for on this machine, nor in its network.
+    // The SDK must find no credentials of the person who runs the tests, and must ask no metadata service.
     for (variable, value) in [
         ("AWS_EC2_METADATA_DISABLED", "true"),
         ("AWS_CONFIG_FILE", "/dev/null"),
@@ -59,7 +59,7 @@ pub fn run_with(arguments: &[&str], environment: &[(&str, &str)], input: &str) -
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
     let mut child = piped.spawn().unwrap();
-    // One that refuses its arguments ends without reading.
+    // A command with bad arguments ends before it reads its input.
     if let Err(error) = child.stdin.take().unwrap().write_all(input.as_bytes()) {
         assert_eq!(error.kind(), std::io::ErrorKind::BrokenPipe);
     }
@@ -120,7 +120,7 @@ pub fn interrupted(arguments: &[&str], environment: &[(&str, &str)], is_time: im
     child.wait_with_output().unwrap()
 }
 
-/// A command that goes on until it is told to stop.
+/// A command that runs until the test ends it.
 pub struct Running(pub Child);
 
 impl Drop for Running {
