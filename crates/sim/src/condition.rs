@@ -12,8 +12,8 @@ use crate::world::lock;
 /// How late a clock may be while all promises hold: the receiver's margin (5 s) less its time limit (4.2 s).
 pub const TOLERATED_MS: i64 = 700;
 
-/// The number of requests whose times an environment keeps: more than it gets until its clock shows their times again.
-const MAX_NOTED: usize = 1_000;
+/// The number of readings that are kept: more than an environment makes until its clock shows their times again.
+const MAX_READ: usize = 1_000;
 
 /// The state of an environment that the network and the checks need. Times are milliseconds since the epoch.
 #[derive(Debug)]
@@ -27,8 +27,8 @@ pub struct Condition {
     freezes: AtomicI64,
     fault_ms: [AtomicI64; 2],
     jumped_ms: AtomicI64,
-    /// The true time and the clock's time of the last requests, at which the receiver may have noted a time.
-    noted_ms: Mutex<VecDeque<(i64, i64)>>,
+    /// The readings of the clock, at most one a second: the true time, and the time that the clock showed.
+    read_ms: Mutex<VecDeque<(i64, i64)>>,
 }
 
 impl Condition {
@@ -43,7 +43,7 @@ impl Condition {
             freezes: AtomicI64::new(0),
             fault_ms: [AtomicI64::new(0), AtomicI64::new(0)],
             jumped_ms: AtomicI64::new(0),
-            noted_ms: Mutex::default(),
+            read_ms: Mutex::default(),
         }
     }
 
@@ -55,11 +55,6 @@ impl Condition {
     /// The true time.
     pub fn now_ms(&self) -> i64 {
         self.clock.now_ms()
-    }
-
-    /// The time on the environment's clock, `error_ms` later.
-    pub fn wall_time(&self, error_ms: i64) -> SystemTime {
-        self.clock.system_time(self.offset_ms() + error_ms)
     }
 
     /// Notes that the process begins now.
@@ -98,24 +93,30 @@ impl Condition {
         self.jumped_ms.store(self.clock.now_ms(), Ordering::Relaxed);
     }
 
-    /// Notes that a request begins.
-    pub fn note_request(&self) {
-        let now_ms = self.clock.now_ms();
-        let mut noted = lock(&self.noted_ms);
-        noted.push_back((now_ms, now_ms + self.offset_ms()));
-        if noted.len() > MAX_NOTED {
-            noted.pop_front();
+    /// Reads the environment's clock, `error_ms` later. The receiver may keep this time.
+    pub fn read_clock(&self, error_ms: i64) -> SystemTime {
+        let (now_ms, offset_ms) = (self.clock.now_ms(), self.offset_ms());
+        let mut read = lock(&self.read_ms);
+        let is_known = read
+            .back()
+            .is_some_and(|(then, shown)| now_ms - then < 1_000 && shown - then == offset_ms);
+        if !is_known {
+            read.push_back((now_ms, now_ms + offset_ms));
         }
+        if read.len() > MAX_READ {
+            read.pop_front();
+        }
+        self.clock.system_time(offset_ms + error_ms)
     }
 
-    /// True if the receiver takes an old time for a new one: it was noted before the clock was set back, and the clock now
+    /// True if the receiver takes an old time for a new one: it was read before the clock was set back, and the clock now
     /// shows about that time again. The receiver believes a time that is up to `ahead_ms` ahead of its clock, and counts its
     /// periods from it for `recovered_ms`.
     pub fn repeats_a_time(&self, ahead_ms: i64, recovered_ms: i64) -> bool {
         let now_ms = self.clock.now_ms();
         let wall_ms = now_ms + self.offset_ms();
-        lock(&self.noted_ms).iter().any(|(then_ms, noted_ms)| {
-            let (age_ms, shown_ms) = (now_ms - then_ms, wall_ms - noted_ms);
+        lock(&self.read_ms).iter().any(|(then_ms, read_ms)| {
+            let (age_ms, shown_ms) = (now_ms - then_ms, wall_ms - read_ms);
             (-ahead_ms..recovered_ms).contains(&shown_ms) && age_ms - shown_ms > TOLERATED_MS
         })
     }

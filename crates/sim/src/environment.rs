@@ -45,7 +45,7 @@ struct Wall(Arc<Condition>, i64);
 
 impl TimeSource for Wall {
     fn now(&self) -> SystemTime {
-        self.0.wall_time(self.1)
+        self.0.read_clock(self.1)
     }
 }
 
@@ -156,7 +156,6 @@ impl Environment {
         request: Request<Body>,
         delivery: Arc<Delivery>,
     ) -> Option<Answer> {
-        self.condition.note_request();
         let this = self.clone();
         let of_task = delivery.clone();
         let work = async move {
