@@ -13,7 +13,7 @@ use form_urlencoded::Serializer;
 use percent_encoding::{AsciiSet, CONTROLS, percent_encode};
 use serde_json::value::RawValue;
 
-use super::members::{Members, text};
+use super::members::{Members, text, texts};
 use super::route::Sent;
 
 /// The shape of an event, which is also the shape of its answer.
@@ -134,17 +134,13 @@ fn method(name: &str) -> Option<Method> {
 
 /// The query from the maps of payload format 1.0. ALBs leave its values encoded, and API Gateway decodes them.
 fn query(event: &Members<'_>, encoded: bool) -> String {
-    let several = event.object("multiValueQueryStringParameters");
-    let single = event.object("queryStringParameters");
-    let mut parameters = several.lists().peekable();
-    let lists: Vec<_> = if parameters.peek().is_some() {
-        parameters.collect()
-    } else {
-        single.lists().collect()
-    };
-    let pairs = lists
+    let mut parameters = event.object("multiValueQueryStringParameters");
+    if parameters.iter().next().is_none() {
+        parameters = event.object("queryStringParameters");
+    }
+    let pairs = parameters
         .iter()
-        .flat_map(|(name, values)| values.iter().map(move |value| (lossy(name), lossy(value))));
+        .flat_map(|(name, values)| texts(values).map(move |value| (lossy(name), lossy(&value))));
     if encoded {
         pairs
             .map(|(name, value)| format!("{name}={value}"))
@@ -169,25 +165,25 @@ fn uri(path: &str, query: &str) -> Uri {
 
 /// The headers. Where a front sends all values of a header and its last value, all of them count.
 fn headers(event: &Members<'_>) -> HeaderMap {
-    let several = event.object("multiValueHeaders");
+    let mut headers = read_headers(&event.object("multiValueHeaders"), |_| true);
     let single = event.object("headers");
-    let mut headers = HeaderMap::new();
-    add_headers(&mut headers, &several, |_| true);
-    let repeated = headers.clone();
-    add_headers(&mut headers, &single, |name| !repeated.contains_key(name));
+    let rest = read_headers(&single, |name| !headers.contains_key(name));
+    headers.extend(rest);
     headers
 }
 
-fn add_headers(headers: &mut HeaderMap, members: &Members<'_>, wanted: impl Fn(&HeaderName) -> bool) {
-    for (name, values) in members.lists() {
+fn read_headers(members: &Members<'_>, wanted: impl Fn(&HeaderName) -> bool) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    for (name, values) in members.iter() {
         let Some(name) = HeaderName::from_bytes(name).ok().filter(&wanted) else {
             continue;
         };
-        for value in values {
+        for value in texts(values) {
             // A map has a limit. No front sends as many headers.
-            let _ = headers.try_append(&name, header_value(value));
+            let _ = headers.try_append(&name, header_value(value.into_owned()));
         }
     }
+    headers
 }
 
 /// A header's value, with `?` for each control character. The value stays, so that a repeated header stays repeated.
@@ -204,23 +200,31 @@ fn header_value(mut value: Vec<u8>) -> HeaderValue {
 fn body(event: &Members<'_>) -> Result<Bytes, EventError> {
     let body = event.get("body").and_then(text).unwrap_or_default();
     let is_base64 = event.get("isBase64Encoded").is_some_and(is_true);
-    if is_base64 { decode(body) } else { Ok(body.into()) }
+    if is_base64 {
+        decode(&body)
+    } else {
+        Ok(body.into_owned().into())
+    }
 }
 
 fn is_true(value: &RawValue) -> bool {
     matches!(value.get(), "true" | "1") || text(value).is_some_and(|text| text.eq_ignore_ascii_case(b"true"))
 }
 
-/// Decodes base64 in any of its usual spellings: with line breaks (MIME), without padding, or with the alphabet for URLs.
-fn decode(mut body: Vec<u8>) -> Result<Bytes, EventError> {
-    body.retain(|byte| !byte.is_ascii_whitespace());
-    for byte in &mut body {
-        match byte {
-            b'-' => *byte = b'+',
-            b'_' => *byte = b'/',
-            _ => {}
-        }
-    }
-    let decoded = BASE64.decode(body).map_err(|_| EventError::NotBase64)?;
-    Ok(decoded.into())
+/// Decodes base64 as the fronts write it, and in its other usual spellings: with line breaks (MIME), without padding, or with
+/// the alphabet for URLs.
+fn decode(body: &[u8]) -> Result<Bytes, EventError> {
+    let decoded = BASE64.decode(body).or_else(|_| BASE64.decode(respelled(body)));
+    decoded.map(Bytes::from).map_err(|_| EventError::NotBase64)
+}
+
+fn respelled(body: &[u8]) -> Vec<u8> {
+    let digits = body.iter().filter(|byte| !byte.is_ascii_whitespace());
+    digits
+        .map(|byte| match byte {
+            b'-' => b'+',
+            b'_' => b'/',
+            other => *other,
+        })
+        .collect()
 }

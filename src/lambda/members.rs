@@ -3,6 +3,7 @@
 //! Only the members that the receiver uses are parsed, and only when it uses them. So a member with an unexpected type,
 //! half a surrogate pair or a deep nesting does no harm to the others.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
@@ -10,7 +11,7 @@ use serde_json::value::RawValue;
 
 /// The members of a JSON object, each as its JSON text.
 #[derive(Default)]
-pub struct Members<'a>(Vec<(Text, &'a RawValue)>);
+pub struct Members<'a>(Vec<(Text<'a>, &'a RawValue)>);
 
 impl<'a> Members<'a> {
     /// Reads the members of an object. Returns `None` if the text is not a JSON object.
@@ -20,7 +21,7 @@ impl<'a> Members<'a> {
 
     /// The value of a member. `null` counts as absent, and the last of several members with one name counts.
     pub fn get(&self, name: &str) -> Option<&'a RawValue> {
-        let (_, value) = self.0.iter().rev().find(|(key, _)| key.0 == name.as_bytes())?;
+        let (_, value) = self.0.iter().rev().find(|(key, _)| *key.0 == *name.as_bytes())?;
         Some(*value).filter(|value| value.get() != "null")
     }
 
@@ -36,50 +37,68 @@ impl<'a> Members<'a> {
             .unwrap_or_default()
     }
 
-    /// Each member, as its name and all its values. A value that is not a list counts as a list of one.
-    pub fn lists(&self) -> impl Iterator<Item = (&[u8], Vec<Vec<u8>>)> {
-        let list = |value: &'a RawValue| serde_json::from_str(value.get()).unwrap_or_else(|_| vec![value]);
-        self.0.iter().map(move |(name, value)| {
-            let values: Vec<&RawValue> = list(value);
-            (&*name.0, values.into_iter().filter_map(text).collect())
-        })
+    /// Each member, as its name and its value.
+    pub fn iter(&self) -> impl Iterator<Item = (&[u8], &'a RawValue)> {
+        self.0.iter().map(|(name, value)| (&*name.0, *value))
     }
+}
+
+/// The texts of a list's values. A value that is not a list counts as a list of one.
+pub fn texts(value: &RawValue) -> impl Iterator<Item = Cow<'_, [u8]>> {
+    let list = if value.get().starts_with('[') {
+        serde_json::from_str(value.get()).ok()
+    } else {
+        None
+    };
+    list.unwrap_or_else(|| vec![value]).into_iter().filter_map(text)
 }
 
 /// The text of a value: the bytes that a string stands for, or the JSON text of any other value. `null` has no text.
-pub fn text(value: &RawValue) -> Option<Vec<u8>> {
-    match value.get() {
-        "null" => None,
-        json => {
-            Some(serde_json::from_str::<Text>(json).map_or_else(|_| json.as_bytes().to_vec(), |text| text.0))
-        }
+pub fn text(value: &RawValue) -> Option<Cow<'_, [u8]>> {
+    let json = value.get();
+    if json == "null" {
+        return None;
     }
+    let string = if json.starts_with('"') {
+        serde_json::from_str::<Text<'_>>(json).ok()
+    } else {
+        None
+    };
+    Some(string.map_or(Cow::Borrowed(json.as_bytes()), |text| text.0))
 }
 
 /// The bytes of a JSON string. They are not UTF-8 if the string has half a surrogate pair.
-struct Text(Vec<u8>);
+struct Text<'a>(Cow<'a, [u8]>);
 
-impl<'de> Deserialize<'de> for Text {
+impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct TextVisitor;
 
-        impl Visitor<'_> for TextVisitor {
-            type Value = Text;
+        impl<'de> Visitor<'de> for TextVisitor {
+            type Value = Cow<'de, [u8]>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a string")
             }
 
-            fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Text, E> {
-                Ok(Text(bytes.to_vec()))
+            fn visit_borrowed_bytes<E>(self, bytes: &'de [u8]) -> Result<Self::Value, E> {
+                Ok(bytes.into())
             }
 
-            fn visit_str<E>(self, text: &str) -> Result<Text, E> {
-                Ok(Text(text.as_bytes().to_vec()))
+            fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Self::Value, E> {
+                Ok(bytes.to_vec().into())
+            }
+
+            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
+                Ok(text.as_bytes().into())
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+                Ok(text.as_bytes().to_vec().into())
             }
         }
 
-        deserializer.deserialize_bytes(TextVisitor)
+        deserializer.deserialize_bytes(TextVisitor).map(Self)
     }
 }
 
@@ -88,7 +107,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
         struct MembersVisitor;
 
         impl<'de> Visitor<'de> for MembersVisitor {
-            type Value = Vec<(Text, &'de RawValue)>;
+            type Value = Vec<(Text<'de>, &'de RawValue)>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("an object")
@@ -119,10 +138,30 @@ mod tests {
         let members = Members::parse(json.as_bytes()).expect("an object");
         assert_eq!(members.object("c").string("d").as_deref(), Some("y"));
         assert_eq!(members.string("b"), None);
-        assert_eq!(members.get("b").and_then(text), Some(b"\xed\xb0\x80".to_vec()));
+        let text_of = |name| members.get(name).and_then(text);
+        assert_eq!(text_of("b").as_deref(), Some(&b"\xed\xb0\x80"[..]));
         assert!(members.get("e").is_none());
-        assert_eq!(members.get("f").and_then(text), Some(b"7".to_vec()));
-        assert_eq!(members.lists().count(), 6);
+        assert_eq!(text_of("f").as_deref(), Some(&b"7"[..]));
+        assert_eq!(members.iter().count(), 6);
+    }
+
+    #[test]
+    fn every_value_has_its_texts() {
+        for (json, expected) in [
+            (r#""a""#, &["a"][..]),
+            (r#"["a", "b\u0063", 1, null]"#, &["a", "bc", "1"]),
+            ("[]", &[]),
+            ("null", &[]),
+            ("7", &["7"]),
+            (r#"{"a": 1}"#, &[r#"{"a": 1}"#]),
+            (r#"[["a"]]"#, &[r#"["a"]"#]),
+        ] {
+            let value: &RawValue = serde_json::from_str(json).expect("JSON");
+            let texts: Vec<_> = texts(value)
+                .map(|text| String::from_utf8_lossy(&text).into_owned())
+                .collect();
+            assert_eq!(texts, expected, "{json}");
+        }
     }
 
     #[test]
