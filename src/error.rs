@@ -166,8 +166,20 @@ impl HttpError {
 
 /// The body of every answer that is an error.
 pub fn body(error: &str, code: &str, message: &str, request_id: &str) -> String {
-    serde_json::json!({ "error": error, "code": code, "message": message, "request_id": request_id })
-        .to_string()
+    #[derive(Serialize)]
+    struct Body<'a> {
+        error: &'a str,
+        code: &'a str,
+        message: &'a str,
+        request_id: &'a str,
+    }
+    let body = Body {
+        error,
+        code,
+        message,
+        request_id,
+    };
+    serde_json::to_string(&body).expect("a struct of strings is JSON")
 }
 
 /// The body of a 200 answer.
