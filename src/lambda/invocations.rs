@@ -37,12 +37,11 @@ enum RuntimeApiError {
     NoId,
 }
 
-/// Answers invocations with `handler`, as many at once as Lambda allows.
+/// Answers invocations with `handler`, `at_once` at the same time.
 ///
 /// # Errors
 /// The Runtime API cannot be reached, or it does not accept an answer.
-pub async fn run(handler: Handler) -> Result<(), Error> {
-    let at_once = at_once();
+pub async fn run(handler: Handler, at_once: usize) -> Result<(), Error> {
     let client = PooledClient::builder().with_pool_size(at_once).build();
     // Lambda takes the snapshot during this call, and later starts processes from it.
     if env::var("AWS_LAMBDA_INITIALIZATION_TYPE").is_ok_and(|kind| kind == "snap-start") {
@@ -69,7 +68,7 @@ pub async fn run(handler: Handler) -> Result<(), Error> {
 }
 
 /// The number of invocations that Lambda gives the process at once: more than one on Lambda Managed Instances.
-fn at_once() -> usize {
+pub fn at_once() -> usize {
     let limit = env::var("AWS_LAMBDA_MAX_CONCURRENCY").ok();
     limit.and_then(|limit| limit.parse().ok()).unwrap_or(1).max(1)
 }

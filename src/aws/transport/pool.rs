@@ -14,10 +14,6 @@ use super::connect::Origin;
 /// while Lambda freezes the process, and the other side closes its connections during that time.
 const IDLE: Duration = Duration::from_secs(30);
 
-/// The most idle connections. A page of all records uses one for each shard, and one environment serves few requests at
-/// once.
-const MOST: usize = 16;
-
 /// A connection that carries one request at a time.
 pub struct Connection {
     /// The side that takes requests. A task drives the other side.
@@ -55,7 +51,8 @@ impl Idle {
     }
 }
 
-/// The idle connections, the newest last.
+/// The idle connections, the newest last. Their number has no limit: there are never more than requests were in progress at
+/// once within the last [`IDLE`], and Lambda Managed Instances give an environment up to 1,600 requests at once.
 #[derive(Default)]
 pub struct Pool(Mutex<Vec<Idle>>);
 
@@ -79,15 +76,10 @@ impl Pool {
         Some(idle.remove(newest).connection)
     }
 
-    /// Keeps a connection whose answer is complete, in place of the oldest one if the pool is full.
+    /// Keeps a connection whose answer is complete.
     pub fn put(&self, origin: &Origin, connection: Connection, since: SystemTime) {
-        let mut idle = self.idle();
-        if idle.len() >= MOST {
-            idle.remove(0);
-        }
-        let origin = origin.clone();
-        idle.push(Idle {
-            origin,
+        self.idle().push(Idle {
+            origin: origin.clone(),
             connection,
             since,
         });
@@ -169,22 +161,22 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_pool_keeps_the_16_newest_connections_and_gives_the_newest_first() {
+    async fn the_pool_keeps_every_connection_and_gives_the_newest_first() {
         let (pool, server) = (Pool::default(), Server::start());
         let mut sides = Vec::new();
-        for n in 0..20 {
+        for n in 0..70 {
             let (connection, side) = server.connect().await;
-            pool.put(&server.origin, connection, at(n));
+            pool.put(&server.origin, connection, at(n / 10));
             sides.push(side);
         }
-        assert_eq!(pool.idle().len(), MOST);
-        // Dropping a connection closes it: the pool has dropped the four oldest ones, and this test drops the newest one.
-        drop(pool.take(&server.origin, at(20)).await.expect("a connection"));
+        assert_eq!(pool.idle().len(), 70);
+        // Dropping a connection closes it.
+        drop(pool.take(&server.origin, at(7)).await.expect("a connection"));
         tokio::time::sleep(Duration::from_millis(50)).await;
         for (n, mut side) in sides.into_iter().enumerate() {
             side.set_nonblocking(true).expect("an open socket");
             let is_closed = matches!(side.read(&mut [0]), Ok(0));
-            assert_eq!(is_closed, n < 4 || n == 19, "connection {n}");
+            assert_eq!(is_closed, n == 69, "connection {n}");
         }
     }
 
