@@ -121,11 +121,11 @@ impl Condition {
         })
     }
 
-    /// Stops all work of the environment for a time.
+    /// Stops all work of the environment for a time. A freeze within a longer freeze changes nothing.
     pub fn freeze(&self, ms: i64) {
         self.freezes.fetch_add(1, Ordering::Relaxed);
         self.frozen_until_ms
-            .store(self.clock.now_ms() + ms, Ordering::Relaxed);
+            .fetch_max(self.clock.now_ms() + ms, Ordering::Relaxed);
     }
 
     /// The milliseconds since the end of the last freeze. Negative while the environment is frozen.
