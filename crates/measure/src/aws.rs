@@ -10,6 +10,7 @@ use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
@@ -34,6 +35,7 @@ pub struct Aws {
 struct State {
     calls: BTreeMap<String, u64>,
     items: HashMap<String, Value>,
+    delay: Duration,
 }
 
 impl Aws {
@@ -73,6 +75,11 @@ impl Aws {
         std::mem::take(&mut lock(&self.state).calls)
     }
 
+    /// Makes each answer come `delay` later.
+    pub fn set_delay(&self, delay: Duration) {
+        lock(&self.state).delay = delay;
+    }
+
     /// Deletes every item.
     pub fn clear(&self) {
         lock(&self.state).items.clear();
@@ -91,7 +98,12 @@ fn serve(stream: TcpStream, tls: Arc<ServerConfig>, state: &Mutex<State>) -> Opt
         let operation = request.header("x-amz-target").unwrap_or_default();
         let operation = operation.rsplit('.').next()?.to_owned();
         let (status, body) = answer(&operation, &request, &mut lock(state));
-        *lock(state).calls.entry(operation).or_default() += 1;
+        let delay = {
+            let mut state = lock(state);
+            *state.calls.entry(operation).or_default() += 1;
+            state.delay
+        };
+        thread::sleep(delay);
         let headers = "content-type: application/x-amz-json-1.0\r\nx-amzn-requestid: stand-in\r\n";
         let answer = http::answer(status, headers, body.to_string().as_bytes());
         stream.write_all(&answer).and_then(|()| stream.flush()).ok()?;

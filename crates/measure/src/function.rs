@@ -1,22 +1,48 @@
 //! A function's environment: its process on a processor of its own, and its Runtime API.
 
+use std::error::Error;
+use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::ops::Range;
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::sys::signal::{Signal, kill};
 use nix::time::{ClockId, clock_getcpuclockid};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, gettid};
 use testkit::runtime_api::{Answer, Idle, InvokeError};
 use testkit::{Function, Memory, RuntimeApi, memory};
 use tokio::runtime::Runtime;
 
 use crate::aws::Aws;
+use crate::share::{self, Share};
 
 /// The longest time that a function may take for a start or for an answer. Under valgrind both are slow.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The processor time that a function gets, and its further environment variables.
+pub struct Launch<'a> {
+    /// The processors that it may use.
+    pub processors: Range<usize>,
+    /// The group of the process. `None` if nothing limits its time.
+    pub share: Option<&'a Share>,
+    pub variables: &'a [(&'a str, &'a str)],
+}
+
+impl Default for Launch<'_> {
+    /// The whole of the last processor. The caller's threads use the others ([`stand_aside`]).
+    fn default() -> Self {
+        Self {
+            processors: processors() - 1..processors(),
+            share: None,
+            variables: &[],
+        }
+    }
+}
 
 /// An environment of a function.
 pub struct Environment {
@@ -31,13 +57,13 @@ pub struct Environment {
 }
 
 impl Environment {
-    /// Starts the function's binary on the last processor. The caller's threads use the others ([`stand_aside`]).
+    /// Starts the function's binary on the last processor.
     pub fn start(binary: &Path, aws: &Aws) -> io::Result<Self> {
-        Self::launch(Command::new(binary), aws)
+        Self::launch(Command::new(binary), aws, &Launch::default())
     }
 
     /// Starts the function with a command that ends in the path of the binary.
-    pub fn launch(mut command: Command, aws: &Aws) -> io::Result<Self> {
+    pub fn launch(mut command: Command, aws: &Aws, launch: &Launch<'_>) -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()
             .build()?;
@@ -50,10 +76,18 @@ impl Environment {
             ("EVENTS_TABLE", "events"),
             ("SONOTHEIA_WEBHOOK_SECRET_ARN", "webhook-secret"),
         ];
+        let variables = variables.into_iter().chain(launch.variables.iter().copied());
+        let this_thread = gettid().as_raw();
         let started = Instant::now();
-        // A child may use the processors of its parent's thread.
-        pin(processors() - 1..processors())?;
+        // A child may use the processors of its parent's thread, and is in the thread's group.
+        pin(launch.processors.clone())?;
+        if let Some(share) = launch.share {
+            share.add(this_thread)?;
+        }
         let function = Function::start(&mut command, &api, variables);
+        if launch.share.is_some() {
+            share::leave(this_thread)?;
+        }
         stand_aside()?;
         let mut function = function?;
         let clock = clock_getcpuclockid(pid(&function))?;
@@ -76,10 +110,46 @@ impl Environment {
 
     /// Gives the function an invocation, and waits for the answer.
     pub fn invoke(&mut self, idle: Idle, payload: String) -> Result<Answer, InvokeError> {
-        self.invocations += 1;
-        let id = format!("8f0e5d1c-3b1c-4a65-9f0e-{:012}", self.invocations);
-        let invocation = self.api.give(idle, &id, payload);
+        let invocation = self.api.give(idle, &next_id(&mut self.invocations), payload);
         self.runtime.block_on(invocation.answer(PATIENCE))
+    }
+
+    /// Gives the function all `payloads`, `at_once` at the same time, and returns the time until the last answer.
+    pub fn invoke_all(
+        &mut self,
+        payloads: Vec<String>,
+        at_once: usize,
+        check: &dyn Fn(&Answer) -> Result<(), String>,
+    ) -> Result<Duration, Box<dyn Error>> {
+        let begun = Instant::now();
+        let api = &mut self.api;
+        self.runtime.block_on(async {
+            let mut open = FuturesUnordered::new();
+            for payload in payloads {
+                if open.len() == at_once
+                    && let Some(answer) = open.next().await
+                {
+                    check(&answer?)?;
+                }
+                let idle = api.idle(PATIENCE).await?;
+                let id = next_id(&mut self.invocations);
+                open.push(api.give(idle, &id, payload).answer(PATIENCE));
+            }
+            while let Some(answer) = open.next().await {
+                check(&answer?)?;
+            }
+            Ok(begun.elapsed())
+        })
+    }
+
+    /// The ids of the function's threads, the main thread first.
+    pub fn threads(&self) -> io::Result<Vec<i32>> {
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.function.id()))?;
+        let name = |task: io::Result<fs::DirEntry>| Ok(task?.file_name().to_string_lossy().parse().ok());
+        let ids: io::Result<Vec<Option<i32>>> = tasks.map(name).collect();
+        let mut ids: Vec<_> = ids?.into_iter().flatten().collect();
+        ids.sort_unstable();
+        Ok(ids)
     }
 
     /// The processor time of all threads since the start.
@@ -100,12 +170,18 @@ impl Environment {
     }
 }
 
+/// The id of the next invocation.
+fn next_id(invocations: &mut u64) -> String {
+    *invocations += 1;
+    format!("8f0e5d1c-3b1c-4a65-9f0e-{invocations:012}")
+}
+
 /// Leaves the last processor to the function, if there are several.
 pub fn stand_aside() -> io::Result<()> {
     pin(0..(processors() - 1).max(1))
 }
 
-fn pin(range: std::ops::Range<usize>) -> io::Result<()> {
+fn pin(range: Range<usize>) -> io::Result<()> {
     let mut set = CpuSet::new();
     for processor in range {
         set.set(processor)?;
@@ -114,7 +190,7 @@ fn pin(range: std::ops::Range<usize>) -> io::Result<()> {
 }
 
 /// The number of the machine's processors. This thread may use only some of them.
-fn processors() -> usize {
+pub fn processors() -> usize {
     let online = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     online
         .lines()
@@ -125,11 +201,4 @@ fn processors() -> usize {
 
 fn pid(function: &Function) -> Pid {
     Pid::from_raw(function.id().cast_signed())
-}
-
-/// The folder of cargo's release builds.
-pub fn release_folder() -> PathBuf {
-    let target = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    target.unwrap_or_else(|| root.join("target")).join("release")
 }

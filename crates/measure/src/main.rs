@@ -1,21 +1,26 @@
-//! Runs the release binary and two other functions under a Runtime API, and compares their cost.
+//! Measures the release binary under a Runtime API, beside two other functions, and the reads of a table that grows.
 //!
-//! `cargo measure` builds all three with one lock file and one profile, starts them in turn, and prints the cost of a start
-//! and of an event. `docs/performance.md` explains the figures. `--check` compares the calls, the sizes and the memory with
-//! their limits; timings are not checked, since other load changes them.
+//! `cargo measure` prints the cost of a start and of an event; each subcommand measures one thing more. `docs/performance.md`
+//! explains the figures. `--check` compares the calls, the sizes, the memory, the instructions and the growth with their
+//! limits. The other times have no limit, since other load changes them.
 
 mod aws;
+mod build;
+mod concurrency;
 mod event;
 mod function;
+mod growth;
 mod instructions;
+mod memory_sizes;
 mod report;
 mod rounds;
+mod share;
 
 use std::error::Error;
 use std::path::PathBuf;
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use sonotheia_webhook::cause::Causes;
 
 use crate::aws::Aws;
@@ -25,27 +30,38 @@ use crate::rounds::Round;
 #[derive(Parser)]
 #[command(name = "cargo measure")]
 struct Args {
+    #[command(subcommand)]
+    what: Option<What>,
     /// The receiver's binary. Without this option, the command builds it
-    #[arg(long)]
+    #[arg(long, global = true)]
     binary: Option<PathBuf>,
     /// The number of starts of each function
-    #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, global = true, default_value_t = 7, value_parser = clap::value_parser!(u16).range(1..))]
     rounds: u16,
     /// The number of events of each kind in a start
-    #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, global = true, default_value_t = 300, value_parser = clap::value_parser!(u16).range(1..))]
     events: u16,
-    /// Fail if a call count, a size or the memory is over its limit
-    #[arg(long)]
+    /// Fail if a value is over its limit
+    #[arg(long, global = true)]
     check: bool,
-    /// Count instructions with `valgrind --tool=callgrind` instead. Other load does not change them
-    #[arg(long)]
-    instructions: bool,
-    /// Keep callgrind's files in this folder, for `callgrind_annotate`
-    #[arg(long, requires = "instructions")]
-    keep: Option<PathBuf>,
     /// Measure only the receiver
-    #[arg(long)]
+    #[arg(long, global = true)]
     alone: bool,
+}
+
+#[derive(Subcommand)]
+enum What {
+    /// Count instructions with `valgrind --tool=callgrind`. Other load does not change them
+    Instructions {
+        /// Keep callgrind's files in this folder, for `callgrind_annotate`
+        #[arg(long)]
+        keep: Option<PathBuf>,
+    },
+    /// Measure a start and an event with the processor share of each memory size
+    MemorySizes,
+    /// Measure the events a second of one environment with one and with two processors, 64 events at once
+    Concurrency,
+    Growth(growth::Growth),
 }
 
 /// A function that is measured.
@@ -71,25 +87,37 @@ fn main() -> ExitCode {
 
 /// Runs the command. Returns false if `--check` finds a value over its limit.
 fn run(args: &Args) -> Result<bool, Box<dyn Error>> {
-    let functions = build(args)?;
+    if let Some(What::Growth(growth)) = &args.what {
+        return Ok(growth.run()? || !args.check);
+    }
+    let receiver = build::receiver(args.binary.as_deref())?;
+    let mut functions = match (args.alone, &args.what) {
+        (false, None | Some(What::Instructions { .. })) => build::peers()?,
+        _ => Vec::new(),
+    };
+    functions.push((Kind::Receiver, receiver.clone()));
     function::stand_aside()?;
     let folder = tempfile::tempdir()?;
     let aws = Aws::start(folder.path())?;
-    if args.instructions {
-        println!(
-            "| instructions | start | new event | duplicate | forged | 256 KiB |\n|---|---:|---:|---:|---:|---:|"
-        );
-        for (kind, binary) in &functions {
-            let folder = args.keep.as_deref().unwrap_or(folder.path());
-            println!("{}", instructions::count(*kind, binary, &aws, folder)?);
+    match &args.what {
+        Some(What::MemorySizes) => memory_sizes::run(&receiver, &aws, args.rounds, args.events)?,
+        Some(What::Concurrency) => concurrency::run(&receiver, &aws, args.rounds, args.events)?,
+        Some(What::Instructions { keep }) => {
+            let folder = keep.as_deref().unwrap_or(folder.path());
+            return Ok(instructions::run(&functions, &aws, folder)? || !args.check);
         }
-        return Ok(true);
+        _ => return Ok(costs(functions, &aws, args)? || !args.check),
     }
+    Ok(true)
+}
+
+/// Measures the functions in turn, so that other load on the machine affects all of them, and prints the tables. Returns false
+/// if a value is over its limit.
+fn costs(functions: Vec<(Kind, PathBuf)>, aws: &Aws, args: &Args) -> Result<bool, Box<dyn Error>> {
     let mut measured: Vec<_> = functions.iter().map(|(kind, _)| (*kind, Vec::new())).collect();
-    // The functions take turns, so that other load on the machine affects all of them.
     for _ in 0..args.rounds {
         for ((kind, binary), (_, rounds)) in functions.iter().zip(&mut measured) {
-            let round = Round::measure(*kind, binary, &aws, usize::from(args.events));
+            let round = Round::measure(*kind, binary, aws, usize::from(args.events));
             let failed = |error: Box<dyn Error>| format!("{} failed: {}", binary.display(), Causes(&*error));
             rounds.push(round.map_err(failed)?);
         }
@@ -99,39 +127,5 @@ fn run(args: &Args) -> Result<bool, Box<dyn Error>> {
         lines.push(report::Line::new(kind, &binary, rounds)?);
     }
     report::print(&lines);
-    Ok(report::limits(&lines) || !args.check)
-}
-
-/// Builds the functions, and returns their binaries.
-fn build(args: &Args) -> Result<Vec<(Kind, PathBuf)>, Box<dyn Error>> {
-    let built = function::release_folder();
-    let mut functions = Vec::new();
-    if !args.alone {
-        cargo_build(&["--package", "peers"])?;
-        functions.push((Kind::Floor, built.join("floor")));
-        functions.push((Kind::PutItem, built.join("put_item")));
-    }
-    let receiver = match &args.binary {
-        Some(binary) => binary.clone(),
-        None => {
-            cargo_build(&["--bin", "sonotheia-webhook"])?;
-            built.join("sonotheia-webhook")
-        }
-    };
-    functions.push((Kind::Receiver, receiver));
-    Ok(functions)
-}
-
-fn cargo_build(arguments: &[&str]) -> Result<(), Box<dyn Error>> {
-    let arguments = [&["build", "--release", "--locked"], arguments].concat();
-    eprintln!(
-        "cargo {}; the first build takes some minutes",
-        arguments.join(" ")
-    );
-    let mut cargo = Command::new(env!("CARGO"));
-    cargo.current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
-    match cargo.args(arguments).status()?.success() {
-        true => Ok(()),
-        false => Err("cargo could not build a function; its message is above".into()),
-    }
+    Ok(report::limits(&lines))
 }

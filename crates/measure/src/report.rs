@@ -238,6 +238,7 @@ pub fn limits(lines: &[Line]) -> bool {
     all_hold
 }
 
-const fn verdict(holds: bool) -> &'static str {
+/// The last column of the limits.
+pub const fn verdict(holds: bool) -> &'static str {
     if holds { "holds" } else { "**does not hold**" }
 }

@@ -34,7 +34,7 @@ pub struct Receiver {
     pub direct: aws_sdk_dynamodb::Client,
     /// The proxy in front of the database, if there is one.
     pub proxy: Option<Proxy>,
-    _dynamodb: DynamoDb,
+    dynamodb: DynamoDb,
 }
 
 /// An answer of the receiver, with the bytes of its body.
@@ -125,8 +125,13 @@ impl Receiver {
             log,
             direct,
             proxy,
-            _dynamodb: dynamodb,
+            dynamodb,
         }
+    }
+
+    /// The address of the database without the proxy.
+    pub fn dynamodb(&self) -> &str {
+        self.dynamodb.endpoint()
     }
 
     /// Sends a request to the router, and checks the headers that all answers have.

@@ -1,0 +1,326 @@
+//! The time of the reads while the table grows: a page, an event, and the commands that read a whole list.
+//!
+//! The receiver's router and the command line read an embedded DynamoDB, which the receiver's own write has filled. Its
+//! indexes grow as those of DynamoDB do, and its times are its own: the growth carries over, the microseconds do not.
+
+mod chart;
+
+use std::error::Error;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::build;
+use axum::Router;
+use axum::body::Body;
+use axum::http::{Request, StatusCode};
+use futures_util::{StreamExt, stream};
+use serde_json::json;
+use sonotheia_webhook::ingest;
+use sonotheia_webhook::store::DeliveryToken;
+use sonotheia_webhook::timestamp::Timestamp;
+use testkit::{Receiver, SECRET, TABLE, loopback, signed};
+
+/// The records of a session.
+const SESSION: usize = 10;
+
+/// One record of so many is a rejected one.
+const REJECTED: usize = 100;
+
+/// The days over which the times of receipt are spread.
+const DAYS: u32 = 30;
+
+/// The writes at the same time while the table is filled.
+const WRITES: usize = 32;
+
+/// How often each request is sent. The table has the median.
+const REPEATED: usize = 101;
+
+/// The events that `listen` catches up with.
+const CAUGHT_UP: usize = 5_000;
+
+/// How much longer a request may take with the most records than with the fewest. The time of a page that reads the whole
+/// table would grow with the number of records.
+const MAX_GROWTH: f64 = 3.0;
+
+/// Measure the reads of a table that grows: each list's page, one event, and the commands that read a whole list
+#[derive(clap::Args)]
+pub struct Growth {
+    /// The numbers of records, ascending
+    #[arg(long, value_delimiter = ',', default_value = "10000,100000,1000000")]
+    records: Vec<usize>,
+    /// Write the chart to this file, as SVG
+    #[arg(long, value_name = "FILE")]
+    chart: Option<PathBuf>,
+    /// Measure the requests only, and no command of the command line
+    #[arg(long)]
+    requests_only: bool,
+}
+
+/// The times of one kind of read, in microseconds, one for each number of records.
+struct Row {
+    name: &'static str,
+    micros: Vec<f64>,
+    /// False for a command that reads a whole list, whose row has the time of one record.
+    is_request: bool,
+}
+
+impl Growth {
+    /// Prints the table. Returns false if the time of a request grows with the table.
+    pub fn run(&self) -> Result<bool, Box<dyn Error>> {
+        let sonotheia = match self.requests_only {
+            true => None,
+            false => Some(build::sonotheia()?),
+        };
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+        let rows = runtime.block_on(self.measure(sonotheia.as_deref()))?;
+        print(&self.records, &rows);
+        if let Some(file) = &self.chart {
+            chart::write(file, &self.records, &rows)?;
+        }
+        let mut holds = true;
+        for row in rows.iter().filter(|row| row.is_request) {
+            if let (Some(first), Some(last)) = (row.micros.first(), row.micros.last())
+                && last / first > MAX_GROWTH
+            {
+                println!(
+                    "`{}` takes {:.1} times as long at the end",
+                    row.name,
+                    last / first
+                );
+                holds = false;
+            }
+        }
+        Ok(holds)
+    }
+
+    async fn measure(&self, sonotheia: Option<&Path>) -> Result<Vec<Row>, Box<dyn Error>> {
+        let receiver = Receiver::start().await;
+        let mut rows: Vec<Row> = Vec::new();
+        let mut add = |name, is_request, time: Duration| {
+            let micros = time.as_secs_f64() * 1e6;
+            match rows.iter_mut().find(|row| row.name == name) {
+                Some(row) => row.micros.push(micros),
+                None => rows.push(Row {
+                    name,
+                    micros: vec![micros],
+                    is_request,
+                }),
+            }
+        };
+        let now = Timestamp::now();
+        let most = self.records.last().copied().unwrap_or_default();
+        let mut filled = 0;
+        for &records in &self.records {
+            fill(&receiver, filled..records, most, now).await?;
+            filled = records;
+            eprintln!("{records} records");
+            for (name, path) in requests(records, most, now) {
+                add(name, true, request(&receiver, &path).await?);
+            }
+            let Some(sonotheia) = sonotheia else {
+                continue;
+            };
+            let all = run(sonotheia, &receiver, &["results", "--all"])?;
+            add(
+                "`results --all`, one record",
+                false,
+                all / u32::try_from(records)?,
+            );
+            let redrive = run(sonotheia, &receiver, &["redrive"])?;
+            let rejected = u32::try_from(records / REJECTED)?;
+            add("`redrive`, one rejected record", false, redrive / rejected);
+            add(
+                "`listen`, one event",
+                false,
+                listen(sonotheia, &receiver, records).await?,
+            );
+        }
+        Ok(rows)
+    }
+}
+
+/// Stores these records through the receiver's own write. The last record of the whole table is the newest one.
+async fn fill(
+    receiver: &Receiver,
+    records: std::ops::Range<usize>,
+    most: usize,
+    now: Timestamp,
+) -> Result<(), Box<dyn Error>> {
+    let rules = receiver.app.config.rules();
+    let writes = records.map(|n| {
+        let (store, rules) = (receiver.app.store.clone(), rules);
+        tokio::spawn(async move {
+            let at = received_at(n, most, now);
+            let body = match n % REJECTED {
+                0 => format!(r#"{{"rejected": {n}}}"#),
+                _ => event(n, at),
+            };
+            let judged = ingest::judge(body.as_bytes(), &rules, at);
+            let token = DeliveryToken::new().map_err(|error| error.to_string())?;
+            let stored = ingest::ingest(&store, &judged, token).await;
+            stored.map(drop).map_err(|error| error.to_string())
+        })
+    });
+    let mut writes = stream::iter(writes).buffer_unordered(WRITES);
+    while let Some(written) = writes.next().await {
+        written??;
+    }
+    Ok(())
+}
+
+/// The time of receipt of the n-th record: the times are spread over the days in no order, so that the times of a small table
+/// are spread as those of a large one.
+fn received_at(n: usize, most: usize, now: Timestamp) -> Timestamp {
+    let spread_ms = i64::from(DAYS) * 86_400_000;
+    // A number without a common factor with `most` visits each place once.
+    let place = (n as i64).wrapping_mul(7_368_787) % most.max(1) as i64;
+    Timestamp::from_millis(now.as_millis() - spread_ms + spread_ms / most.max(1) as i64 * place)
+}
+
+fn event(n: usize, at: Timestamp) -> String {
+    json!({
+        "event_type": "deepfake.completed",
+        "event_id": format!("event-{n}"),
+        "timestamp": at.to_string(),
+        "data": {"session_id": session(n), "score": 0.42, "label": "likely_real", "latency_ms": 640},
+    })
+    .to_string()
+}
+
+fn session(n: usize) -> String {
+    format!("session-{}", n / SESSION)
+}
+
+/// The requests, with their names in the table.
+fn requests(records: usize, most: usize, now: Timestamp) -> [(&'static str, String); 6] {
+    let middle = received_at(records / 2, most, now);
+    [
+        (
+            "`GET /events/{event_id}`",
+            format!("/events/event-{}", records / 2 + 1),
+        ),
+        (
+            "`GET /results/{session_id}`, 10 records",
+            format!("/results/{}", session(records / 2)),
+        ),
+        ("`GET /results`, the newest 100", "/results?limit=100".to_owned()),
+        (
+            "`GET /results`, 100 from the middle",
+            format!("/results?limit=100&to={middle}"),
+        ),
+        (
+            "`GET /results`, rejected records",
+            "/results?limit=100&outcome=rejected".to_owned(),
+        ),
+        ("`POST /webhook`, a new event", String::new()),
+    ]
+}
+
+/// The median time of a request. An empty path is a delivery.
+async fn request(receiver: &Receiver, path: &str) -> Result<Duration, Box<dyn Error>> {
+    let mut times = Vec::with_capacity(REPEATED);
+    for _ in 0..REPEATED {
+        let request = match path {
+            "" => {
+                let id = DeliveryToken::new()?;
+                let body = json!({"event_type": "deepfake.completed", "event_id": format!("{id:?}"),
+                    "data": {"session_id": format!("{id:?}")}});
+                signed(body.to_string(), SECRET)
+            }
+            path => Request::get(path).body(Body::empty())?,
+        };
+        let begun = Instant::now();
+        let reply = receiver.send_raw(request).await;
+        times.push(begun.elapsed());
+        if reply.status != StatusCode::OK {
+            return Err(format!("{path} got {}", reply.status).into());
+        }
+    }
+    times.sort_unstable();
+    Ok(times[REPEATED / 2])
+}
+
+/// Runs a command over the table to its end, and returns its time.
+fn run(sonotheia: &Path, receiver: &Receiver, command: &[&str]) -> Result<Duration, Box<dyn Error>> {
+    let begun = Instant::now();
+    let mut child = Command::new(sonotheia);
+    child
+        .args(command)
+        .args(["--table", TABLE, "--dynamodb", receiver.dynamodb()])
+        .stdout(Stdio::null());
+    // The emulator runs on other threads of this process.
+    let status = tokio::task::block_in_place(|| child.status())?;
+    match status.success() {
+        true => Ok(begun.elapsed()),
+        false => Err(format!("`sonotheia {}` failed", command.join(" ")).into()),
+    }
+}
+
+/// Lets `listen` begin at the oldest record, and returns the time of one event.
+async fn listen(sonotheia: &Path, receiver: &Receiver, records: usize) -> Result<Duration, Box<dyn Error>> {
+    let received = Arc::new(AtomicUsize::new(0));
+    let counted = received.clone();
+    let application = Router::new().fallback(move || {
+        counted.fetch_add(1, Ordering::Relaxed);
+        async { StatusCode::OK }
+    });
+    let listener = loopback().await;
+    let url = format!("http://{}/", listener.local_addr()?);
+    let server = tokio::spawn(async { axum::serve(listener, application).await });
+    let folder = tempfile::tempdir()?;
+    let mut child = Command::new(sonotheia)
+        .args([
+            "listen",
+            "--forward-to",
+            &url,
+            "--secret",
+            SECRET,
+            "--since",
+            "60d",
+        ])
+        .args(["--table", TABLE, "--dynamodb", receiver.dynamodb()])
+        .arg("--cursor")
+        .arg(folder.path().join("cursor"))
+        .stdout(Stdio::null())
+        .spawn()?;
+    let until = |count: usize| {
+        let received = received.clone();
+        async move {
+            while received.load(Ordering::Relaxed) < count {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        }
+    };
+    let events = CAUGHT_UP.min(records / 2);
+    let waited = tokio::time::timeout(Duration::from_secs(300), async {
+        // The time of the command's start does not count.
+        until(1).await;
+        let begun = Instant::now();
+        until(events).await;
+        begun.elapsed()
+    });
+    let time = waited.await;
+    child.kill()?;
+    child.wait()?;
+    server.abort();
+    Ok(time.map_err(|_| "`listen` did not deliver the events in time")? / u32::try_from(events)?)
+}
+
+fn print(records: &[usize], rows: &[Row]) {
+    let cells = |cells: &mut dyn Iterator<Item = String>| cells.collect::<Vec<_>>().join(" | ");
+    println!(
+        "| microseconds with so many records | {} |",
+        cells(&mut records.iter().map(ToString::to_string))
+    );
+    println!("|---|{}", "---:|".repeat(records.len()));
+    for row in rows {
+        println!(
+            "| {} | {} |",
+            row.name,
+            cells(&mut row.micros.iter().map(|micros| format!("{micros:.0}")))
+        );
+    }
+}
