@@ -116,7 +116,7 @@ pub async fn all(
         let now = app.sources.now();
         // DynamoDB's limit counts records before the filter, so a filter would make many empty pages.
         let narrow = filter.event_type.is_some() || filter.outcome.is_some();
-        let looked_at = if narrow { MAX_LIMIT } else { limit };
+        let looked_at = if narrow { MAX_LIMIT } else { of_a_shard(limit) };
         let pages = cursor.open().map(async |(shard, start)| {
             let store = &app.store;
             let page = store.by_time(shard, &filter, &cursor.until, looked_at, start, now);
@@ -138,6 +138,14 @@ pub async fn all(
     .await
 }
 
+/// The number of records to read from each shard for a page of `limit` records. The shard of a record is random, so a shard
+/// has a sixteenth of the newest records, give or take a few. The chance that a shard has more than this number of them is
+/// less than one in 10^15. The page then ends earlier, and its `next` goes on from there.
+const fn of_a_shard(limit: u8) -> u8 {
+    let share = limit / 4 + 12;
+    if share < limit { share } else { limit }
+}
+
 /// Reads an id from the path. No record has an id that is not UTF-8.
 fn id(path: Result<Path<String>, PathRejection>, what: &'static str) -> Result<String, HttpError> {
     path.map(|Path(id)| id).map_err(|_| HttpError::NotFound { what })
@@ -154,5 +162,30 @@ async fn answer(
     match result {
         Ok(body) => body.into_response(),
         Err(error) => error.into_response(invocation),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::schema::SHARDS;
+
+    #[test]
+    fn a_page_without_a_filter_is_full_except_for_one_in_10_to_the_power_of_15() {
+        let p = 1.0 / f64::from(SHARDS);
+        for limit in 1..=MAX_LIMIT {
+            let read = of_a_shard(limit);
+            assert!((1..=limit).contains(&read));
+            // The chance that a shard has exactly `n` of the newest `limit` records (binomial distribution).
+            let mut chance = (1.0 - p).powi(limit.into());
+            let mut more = 0.0;
+            for n in 0..=limit {
+                if n > read {
+                    more += chance;
+                }
+                chance *= f64::from(limit - n) / f64::from(n + 1) * p / (1.0 - p);
+            }
+            assert!(more * f64::from(SHARDS) < 1e-15, "{limit}: {more}");
+        }
     }
 }

@@ -84,3 +84,37 @@ async fn after_an_empty_page_no_page_shows_a_record_that_came_later() {
         ids(&page)
     );
 }
+
+#[tokio::test]
+async fn a_page_of_all_records_is_full_and_reads_few_records_of_each_shard() {
+    static MOST: AtomicUsize = AtomicUsize::new(0);
+    MOST.store(0, Ordering::SeqCst);
+    let watch = Fault::Rewrite(|request, answer| {
+        if request.contains("DynamoDB_20120810.Query") {
+            let asked: Value = serde_json::from_str(request.split_once("\r\n\r\n").unwrap().1).unwrap();
+            MOST.fetch_max(asked["Limit"].as_u64().unwrap() as usize, Ordering::SeqCst);
+        }
+        answer
+    });
+    let config = Config::new(TABLE, SecretSource::Fixed(SECRET.into()));
+    let receiver = Receiver::with(config, None, Some(watch.always())).await;
+    for i in 0..250 {
+        let event = json!({"id": format!("event-{i:03}"), "type": "t", "data": {}});
+        receiver.ingest(event.to_string().as_bytes(), ago(i)).await;
+    }
+    let (mut seen, mut counts, mut next) = (Vec::new(), Vec::new(), String::new());
+    loop {
+        let answer = receiver.get(&format!("/results?limit=100{next}")).await;
+        let page = ids(&answer);
+        counts.push(page.len());
+        seen.extend(page);
+        match answer.body["next"].as_str() {
+            Some(cursor) => next = format!("&cursor={cursor}"),
+            None => break,
+        }
+    }
+    assert_eq!(counts, [100, 100, 50]);
+    let newest_first: Vec<_> = (0..250).map(|i| format!("event-{i:03}")).collect();
+    assert_eq!(seen, newest_first);
+    assert!(MOST.load(Ordering::SeqCst) < 40);
+}
