@@ -29,7 +29,7 @@ pub fn peers() -> Result<Vec<(Kind, PathBuf)>, Box<dyn Error>> {
 
 /// The command line.
 pub fn sonotheia() -> Result<PathBuf, Box<dyn Error>> {
-    cargo_build(&["--profile", "light", "--bin", "sonotheia"])?;
+    cargo_build(&["--profile", "light", "--package", "sonotheia-cli"])?;
     Ok(folder("light").join("sonotheia"))
 }
 
