@@ -36,16 +36,16 @@ use crate::router::{self, router};
 use crate::telemetry::{Invocation, Line};
 use crate::timestamp::Timestamp;
 use event::{EventError, Shape};
-pub use invocations::at_once;
+pub use invocations::THREAD;
 pub use reply::Reply;
 pub use route::UNKNOWN_RESOURCE;
 
-/// Takes invocations from the Runtime API, `at_once` at the same time, and answers them until Lambda ends the process.
+/// Takes invocations from the Runtime API, as many at once as Lambda gives, and answers them until Lambda ends the process.
 ///
 /// # Errors
 /// The Runtime API cannot be reached, or it does not accept an answer.
-pub async fn run(app: Arc<App>, at_once: usize) -> Result<(), lambda_http::Error> {
-    invocations::run(Handler::new(app), at_once).await
+pub async fn run(app: Arc<App>) -> Result<(), lambda_http::Error> {
+    invocations::run(Handler::new(app)).await
 }
 
 /// The router as a Lambda handler. It answers every invocation, and never fails.

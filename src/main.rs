@@ -10,7 +10,6 @@ use sonotheia_webhook::cause::Causes;
 use sonotheia_webhook::config::Config;
 use sonotheia_webhook::telemetry::{self, Telemetry};
 use sonotheia_webhook::{aws, lambda};
-use tokio::runtime::Builder;
 use tokio::time::Instant;
 
 fn main() -> ExitCode {
@@ -27,28 +26,12 @@ fn main() -> ExitCode {
     }
 }
 
-fn start(telemetry: Telemetry, process: Instant) -> Result<(), Box<dyn Error + Send + Sync>> {
-    let at_once = lambda::at_once();
-    // Threads cost a start and an event time. Where Lambda gives the process one invocation at a time, one thread is enough.
-    let mut runtime = match at_once {
-        1 => Builder::new_current_thread(),
-        _ => Builder::new_multi_thread(),
-    };
-    runtime
-        .enable_all()
-        .build()?
-        .block_on(serve(telemetry, process, at_once))
-}
-
-async fn serve(
-    telemetry: Telemetry,
-    process: Instant,
-    at_once: usize,
-) -> Result<(), Box<dyn Error + Send + Sync>> {
+#[tokio::main(flavor = "current_thread")]
+async fn start(telemetry: Telemetry, process: Instant) -> Result<(), Box<dyn Error + Send + Sync>> {
     let (config, settings) = Config::from_env()?;
     let sdk = aws::sdk_config(&settings).await;
     let app = App::on_aws(config, &sdk, telemetry)?;
     app.prefetch(app.sources.now()).await;
     app.ready(process, app.sources.now());
-    lambda::run(app, at_once).await
+    lambda::run(app).await
 }

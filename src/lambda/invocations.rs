@@ -9,6 +9,7 @@
 use std::cell::OnceCell;
 use std::env;
 use std::sync::Arc;
+use std::thread;
 
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
@@ -19,12 +20,17 @@ use lambda_http::lambda_runtime::{Context, LambdaInvocation, Runtime};
 use lambda_http::tower::{Layer, Service, ServiceExt};
 use lambda_runtime_api_client::body::Body;
 use lambda_runtime_api_client::{PooledClient, build_request};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::Handler;
 use crate::cause::Causes;
 
 const RUNTIME: &str = "/2018-06-01/runtime";
+
+/// The name of the threads that answer invocations besides the main thread.
+pub const THREAD: &str = "invocations";
+
 const REQUEST_ID: &str = "lambda-runtime-aws-request-id";
 const TRACE_ID: &str = "lambda-runtime-trace-id";
 
@@ -37,18 +43,60 @@ enum RuntimeApiError {
     NoId,
 }
 
-/// Answers invocations with `handler`, `at_once` at the same time.
+/// Answers invocations with `handler`, as many at once as Lambda gives.
+///
+/// With many invocations at once, each processor has a thread with a runtime of its own, and this thread is the first of them.
+/// One runtime with several threads serves fewer events (`docs/performance.md`).
 ///
 /// # Errors
 /// The Runtime API cannot be reached, or it does not accept an answer.
-pub async fn run(handler: Handler, at_once: usize) -> Result<(), Error> {
-    let client = PooledClient::builder().with_pool_size(at_once).build();
+pub async fn run(handler: Handler) -> Result<(), Error> {
     // Lambda takes the snapshot during this call, and later starts processes from it.
     if env::var("AWS_LAMBDA_INITIALIZATION_TYPE").is_ok_and(|kind| kind == "snap-start") {
-        get(&client, "/restore/next").await?;
-        client.reset_pool();
+        get(&PooledClient::builder().build(), "/restore/next").await?;
     }
-    let client = Arc::new(client);
+    let mut shares = shares(at_once());
+    let own = shares.pop().unwrap_or(1);
+    let (ended, mut ends) = mpsc::unbounded_channel();
+    for share in shares {
+        let (handler, ended) = (handler.clone(), ended.clone());
+        let thread = thread::Builder::new().name(THREAD.to_owned());
+        if let Err(error) = thread.spawn(move || ended.send(run_thread(handler, share))) {
+            tracing::error!(%error, "a thread cannot start; the others answer all invocations");
+        }
+    }
+    drop(ended);
+    let mut last = answer_all(handler, own).await;
+    while let Some(end) = ends.recv().await {
+        last = end;
+    }
+    last
+}
+
+/// The number of invocations that Lambda gives the process at once: more than one on Lambda Managed Instances.
+fn at_once() -> usize {
+    let limit = env::var("AWS_LAMBDA_MAX_CONCURRENCY").ok();
+    limit.and_then(|limit| limit.parse().ok()).unwrap_or(1).max(1)
+}
+
+/// Shares `at_once` invocations among the processors. No share is empty.
+fn shares(at_once: usize) -> Vec<usize> {
+    let processors = match at_once {
+        1 => 1,
+        _ => thread::available_parallelism().map_or(1, usize::from),
+    };
+    let threads = processors.min(at_once);
+    (0..threads).map(|n| (at_once + n) / threads).collect()
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn run_thread(handler: Handler, at_once: usize) -> Result<(), Error> {
+    answer_all(handler, at_once).await
+}
+
+/// Answers invocations on this thread, `at_once` at the same time.
+async fn answer_all(handler: Handler, at_once: usize) -> Result<(), Error> {
+    let client = Arc::new(PooledClient::builder().with_pool_size(at_once).build());
     let kept = Kept(OnceCell::new());
     drop(Runtime::new(handler).layer(&kept));
     let service = kept.0.into_inner().expect("the runtime has called the layer");
@@ -65,12 +113,6 @@ pub async fn run(handler: Handler, at_once: usize) -> Result<(), Error> {
         }
     }
     last
-}
-
-/// The number of invocations that Lambda gives the process at once: more than one on Lambda Managed Instances.
-pub fn at_once() -> usize {
-    let limit = env::var("AWS_LAMBDA_MAX_CONCURRENCY").ok();
-    limit.and_then(|limit| limit.parse().ok()).unwrap_or(1).max(1)
 }
 
 /// A layer that keeps the service to which [`Runtime`] gives its invocations. It calls the handler and posts the answer.
@@ -131,5 +173,20 @@ async fn get(client: &PooledClient, call: &'static str) -> Result<Response<Incom
         Ok(response)
     } else {
         Err(RuntimeApiError::Refused { call, status }.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_threads_together_take_as_many_invocations_as_lambda_gives() {
+        for at_once in [1, 2, 3, 64, 1600] {
+            let shares = shares(at_once);
+            assert_eq!(shares.iter().sum::<usize>(), at_once);
+            assert!(shares.iter().all(|share| *share > 0));
+        }
+        assert_eq!(shares(1), [1]);
     }
 }

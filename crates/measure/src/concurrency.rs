@@ -63,9 +63,8 @@ fn rate(binary: &Path, aws: &Aws, count: usize, round: u16, events: usize) -> Re
     };
     // The first events open the connections.
     function.invoke_all(payloads("warm", AT_ONCE * 4), AT_ONCE, &accepted)?;
-    // The main thread only waits for the others, so it shares a group with the first of them.
-    for (n, thread) in function.threads()?.into_iter().enumerate() {
-        shares[n.saturating_sub(1) % count].add(thread)?;
+    for (thread, share) in function.threads()?.into_iter().zip(&shares) {
+        share.add(thread)?;
     }
     let events = payloads("event", events);
     let count = events.len();

@@ -78,12 +78,12 @@ impl Environment {
         ];
         let variables = variables.into_iter().chain(launch.variables.iter().copied());
         let this_thread = gettid().as_raw();
-        let started = Instant::now();
         // A child may use the processors of its parent's thread, and is in the thread's group.
         pin(launch.processors.clone())?;
         if let Some(share) = launch.share {
             share.add(this_thread)?;
         }
+        let started = Instant::now();
         let function = Function::start(&mut command, &api, variables);
         if launch.share.is_some() {
             share::leave(this_thread)?;
@@ -142,13 +142,15 @@ impl Environment {
         })
     }
 
-    /// The ids of the function's threads, the main thread first.
+    /// The ids of the threads that answer invocations, the main thread first.
     pub fn threads(&self) -> io::Result<Vec<i32>> {
-        let tasks = fs::read_dir(format!("/proc/{}/task", self.function.id()))?;
-        let name = |task: io::Result<fs::DirEntry>| Ok(task?.file_name().to_string_lossy().parse().ok());
-        let ids: io::Result<Vec<Option<i32>>> = tasks.map(name).collect();
-        let mut ids: Vec<_> = ids?.into_iter().flatten().collect();
-        ids.sort_unstable();
+        let mut ids = vec![pid(&self.function).as_raw()];
+        for task in fs::read_dir(format!("/proc/{}/task", self.function.id()))? {
+            let task = task?;
+            if fs::read_to_string(task.path().join("comm"))?.trim() == sonotheia_webhook::lambda::THREAD {
+                ids.extend(task.file_name().to_string_lossy().parse::<i32>().ok());
+            }
+        }
         Ok(ids)
     }
 

@@ -19,13 +19,14 @@ const WARM: usize = 20;
 /// The events that are counted.
 const COUNTED: usize = 100;
 
-/// The limits of the receiver: the measured values and 4 %. Two counts of one binary differ by about 1 %.
+/// The limits of the receiver: the measured values and 6 %. Two counts of one binary differ by about 1 %, and other processors
+/// use other routines of `ring`.
 const LIMITS: [(&str, u64); 5] = [
-    ("start", 8_180_000),
+    ("start", 8_500_000),
     ("new event", 1_150_000),
-    ("duplicate", 1_360_000),
-    ("forged", 490_000),
-    ("256 KiB", 58_700_000),
+    ("duplicate", 1_260_000),
+    ("forged", 400_000),
+    ("256 KiB", 60_000_000),
 ];
 
 /// Counts the instructions of each function, and prints the tables. Returns false if a count of the receiver is over its limit.
