@@ -36,7 +36,7 @@ use crate::router::{self, router};
 use crate::telemetry::{Invocation, Line};
 use crate::timestamp::Timestamp;
 use event::{EventError, Shape};
-pub use invocations::THREAD;
+pub use invocations::THREAD_NAME;
 pub use reply::Reply;
 pub use route::UNKNOWN_RESOURCE;
 

@@ -116,7 +116,11 @@ pub async fn all(
         let now = app.sources.now();
         // DynamoDB's limit counts records before the filter, so a filter would make many empty pages.
         let narrow = filter.event_type.is_some() || filter.outcome.is_some();
-        let looked_at = if narrow { MAX_LIMIT } else { of_a_shard(limit) };
+        let looked_at = if narrow {
+            MAX_LIMIT
+        } else {
+            records_of_a_shard(limit)
+        };
         let pages = cursor.open().map(async |(shard, start)| {
             let store = &app.store;
             let page = store.by_time(shard, &filter, &cursor.until, looked_at, start, now);
@@ -140,10 +144,10 @@ pub async fn all(
 
 /// The number of records to read from each shard for a page of `limit` records. The shard of a record is random, so a shard
 /// has a sixteenth of the newest records, give or take a few. The chance that a shard has more than this number of them is
-/// less than one in 10^15. The page then ends earlier, and its `next` goes on from there.
-const fn of_a_shard(limit: u8) -> u8 {
-    let share = limit / 4 + 12;
-    if share < limit { share } else { limit }
+/// less than one in 10^15. The page then ends earlier, and its `next` goes on from there. (A page also ends earlier if it looks
+/// at expired records that DynamoDB has not deleted yet.)
+fn records_of_a_shard(limit: u8) -> u8 {
+    (limit / 4 + 12).min(limit)
 }
 
 /// Reads an id from the path. No record has an id that is not UTF-8.
@@ -171,10 +175,10 @@ mod tests {
     use crate::store::schema::SHARDS;
 
     #[test]
-    fn a_page_without_a_filter_is_full_except_for_one_in_10_to_the_power_of_15() {
+    fn a_shard_has_more_records_of_a_page_than_are_read_once_in_10_to_the_power_of_15_pages() {
         let p = 1.0 / f64::from(SHARDS);
         for limit in 1..=MAX_LIMIT {
-            let read = of_a_shard(limit);
+            let read = records_of_a_shard(limit);
             assert!((1..=limit).contains(&read));
             // The chance that a shard has exactly `n` of the newest `limit` records (binomial distribution).
             let mut chance = (1.0 - p).powi(limit.into());

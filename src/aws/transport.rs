@@ -121,6 +121,7 @@ impl Connector {
         let mut attempt = Attempt {
             pool,
             origin: &origin,
+            began: SystemTime::now(),
             has_answer: false,
         };
         let (connection, answer) = self.send(&origin, request, capture).await?;
@@ -173,18 +174,19 @@ fn report(capture: &CaptureSmithyConnection, connection: &Connection) {
     });
 }
 
-/// An attempt in progress. If it ends without an answer, by an error or by a time limit that drops it, then the idle
-/// connections may be dead for the same reason, and the next attempt opens a new one.
+/// An attempt in progress. If it ends without an answer, by an error or by a time limit that drops it, then the connections
+/// that were idle when it began may be dead for the same reason, and the next attempt does not use them.
 struct Attempt<'a> {
     pool: &'a Pool,
     origin: &'a Origin,
+    began: SystemTime,
     has_answer: bool,
 }
 
 impl Drop for Attempt<'_> {
     fn drop(&mut self) {
         if !self.has_answer {
-            self.pool.discard(self.origin);
+            self.pool.discard(self.origin, self.began);
         }
     }
 }

@@ -165,25 +165,32 @@ fn uri(path: &str, query: &str) -> Uri {
 
 /// The headers. Where a front sends all values of a header and its last value, all of them count.
 fn headers(event: &Members<'_>) -> HeaderMap {
-    let mut headers = read_headers(&event.object("multiValueHeaders"), |_| true);
-    let single = event.object("headers");
-    let rest = read_headers(&single, |name| !headers.contains_key(name));
-    headers.extend(rest);
+    let mut headers = HeaderMap::new();
+    add_headers(&mut headers, &event.object("multiValueHeaders"), |_| true);
+    let mut others = HeaderMap::new();
+    add_headers(&mut others, &event.object("headers"), |name| {
+        !headers.contains_key(name)
+    });
+    for (name, value) in &others {
+        append(&mut headers, name, value.clone());
+    }
     headers
 }
 
-fn read_headers(members: &Members<'_>, wanted: impl Fn(&HeaderName) -> bool) -> HeaderMap {
-    let mut headers = HeaderMap::new();
+fn add_headers(headers: &mut HeaderMap, members: &Members<'_>, wanted: impl Fn(&HeaderName) -> bool) {
     for (name, values) in members.iter() {
         let Some(name) = HeaderName::from_bytes(name).ok().filter(&wanted) else {
             continue;
         };
         for value in texts(values) {
-            // A map has a limit. No front sends as many headers.
-            let _ = headers.try_append(&name, header_value(value.into_owned()));
+            append(headers, &name, header_value(value.into_owned()));
         }
     }
-    headers
+}
+
+/// Adds a header. A map has a limit, and a header beyond it is left out. No front sends as many headers.
+fn append(headers: &mut HeaderMap, name: &HeaderName, value: HeaderValue) {
+    let _ = headers.try_append(name, value);
 }
 
 /// A header's value, with `?` for each control character. The value stays, so that a repeated header stays repeated.
@@ -214,11 +221,13 @@ fn is_true(value: &RawValue) -> bool {
 /// Decodes base64 as the fronts write it, and in its other usual spellings: with line breaks (MIME), without padding, or with
 /// the alphabet for URLs.
 fn decode(body: &[u8]) -> Result<Bytes, EventError> {
-    let decoded = BASE64.decode(body).or_else(|_| BASE64.decode(respelled(body)));
+    let decoded = BASE64
+        .decode(body)
+        .or_else(|_| BASE64.decode(in_standard_alphabet(body)));
     decoded.map(Bytes::from).map_err(|_| EventError::NotBase64)
 }
 
-fn respelled(body: &[u8]) -> Vec<u8> {
+fn in_standard_alphabet(body: &[u8]) -> Vec<u8> {
     let digits = body.iter().filter(|byte| !byte.is_ascii_whitespace());
     digits
         .map(|byte| match byte {

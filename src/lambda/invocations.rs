@@ -20,6 +20,7 @@ use lambda_http::lambda_runtime::{Context, LambdaInvocation, Runtime};
 use lambda_http::tower::{Layer, Service, ServiceExt};
 use lambda_runtime_api_client::body::Body;
 use lambda_runtime_api_client::{PooledClient, build_request};
+use tokio::runtime::Builder;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
@@ -28,8 +29,8 @@ use crate::cause::Causes;
 
 const RUNTIME: &str = "/2018-06-01/runtime";
 
-/// The name of the threads that answer invocations besides the main thread.
-pub const THREAD: &str = "invocations";
+/// The name of the threads that answer invocations besides the main thread, for tools that look at the process.
+pub const THREAD_NAME: &str = "invocations";
 
 const REQUEST_ID: &str = "lambda-runtime-aws-request-id";
 const TRACE_ID: &str = "lambda-runtime-trace-id";
@@ -60,9 +61,9 @@ pub async fn run(handler: Handler) -> Result<(), Error> {
     let (ended, mut ends) = mpsc::unbounded_channel();
     for share in shares {
         let (handler, ended) = (handler.clone(), ended.clone());
-        let thread = thread::Builder::new().name(THREAD.to_owned());
+        let thread = thread::Builder::new().name(THREAD_NAME.to_owned());
         if let Err(error) = thread.spawn(move || ended.send(run_thread(handler, share))) {
-            tracing::error!(%error, "a thread cannot start; the others answer all invocations");
+            tracing::error!(%error, "a thread cannot start; the process answers fewer invocations at once");
         }
     }
     drop(ended);
@@ -89,9 +90,10 @@ fn shares(at_once: usize) -> Vec<usize> {
     (0..threads).map(|n| (at_once + n) / threads).collect()
 }
 
-#[tokio::main(flavor = "current_thread")]
-async fn run_thread(handler: Handler, at_once: usize) -> Result<(), Error> {
-    answer_all(handler, at_once).await
+/// Answers invocations on a thread of its own.
+fn run_thread(handler: Handler, at_once: usize) -> Result<(), Error> {
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(answer_all(handler, at_once))
 }
 
 /// Answers invocations on this thread, `at_once` at the same time.
@@ -104,12 +106,16 @@ async fn answer_all(handler: Handler, at_once: usize) -> Result<(), Error> {
     for _ in 0..at_once {
         tasks.spawn(answer(client.clone(), service.clone()));
     }
-    // A task ends with an error only. The process serves requests as long as one task is left.
+    // A task ends with an error only. The process serves requests as long as one task of any thread is left.
     let mut last = Ok(());
     while let Some(ended) = tasks.join_next().await {
         last = ended.unwrap_or_else(|panic| Err(panic.into()));
         if let Err(error) = &last {
-            tracing::error!(left = tasks.len(), "a task has ended: {}", Causes(&**error));
+            tracing::error!(
+                left_on_thread = tasks.len(),
+                "a task has ended: {}",
+                Causes(&**error)
+            );
         }
     }
     last

@@ -88,14 +88,6 @@ impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
             fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Self::Value, E> {
                 Ok(bytes.to_vec().into())
             }
-
-            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
-                Ok(text.as_bytes().into())
-            }
-
-            fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
-                Ok(text.as_bytes().to_vec().into())
-            }
         }
 
         deserializer.deserialize_bytes(TextVisitor).map(Self)

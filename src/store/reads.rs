@@ -90,8 +90,14 @@ impl Store {
         now: Timestamp,
     ) -> Result<Page, StoreError> {
         let shard = AttributeValue::S(shard_name(shard));
-        let start = start.map(|position| position.into_key(SHARD, shard.clone()));
         let (from, _) = filter.bounds();
+        // No record after the start is newer than it, and both bounds of BETWEEN are inclusive. The embedded DynamoDB searches for
+        // the start from `until` on, so a later page would take longer there.
+        let until = start
+            .as_ref()
+            .map_or(until, |start| until.min(&start.received_at))
+            .to_owned();
+        let start = start.map(|position| position.into_key(SHARD, shard.clone()));
         let mut conditions = vec!["expires_at > :now"];
         let mut query = self
             .newest_first(BY_TIME, limit, start, now)
@@ -99,7 +105,7 @@ impl Store {
             .expression_attribute_names("#shard", SHARD)
             .expression_attribute_values(":shard", shard)
             .expression_attribute_values(":from", AttributeValue::S(from))
-            .expression_attribute_values(":until", AttributeValue::S(until.to_owned()));
+            .expression_attribute_values(":until", AttributeValue::S(until));
         if let Some(event_type) = &filter.event_type {
             conditions.push("#type = :type");
             query = query

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use nix::sched::{CpuSet, sched_setaffinity};
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::sys::signal::{Signal, kill};
 use nix::time::{ClockId, clock_getcpuclockid};
 use nix::unistd::{Pid, gettid};
@@ -19,7 +19,7 @@ use testkit::{Function, Memory, RuntimeApi, memory};
 use tokio::runtime::Runtime;
 
 use crate::aws::Aws;
-use crate::share::{self, Share};
+use crate::cpu_quota::{self, CpuQuota};
 
 /// The longest time that a function may take for a start or for an answer. Under valgrind both are slow.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -29,7 +29,7 @@ pub struct Launch<'a> {
     /// The processors that it may use.
     pub processors: Range<usize>,
     /// The group of the process. `None` if nothing limits its time.
-    pub share: Option<&'a Share>,
+    pub quota: Option<&'a CpuQuota>,
     pub variables: &'a [(&'a str, &'a str)],
 }
 
@@ -38,7 +38,7 @@ impl Default for Launch<'_> {
     fn default() -> Self {
         Self {
             processors: processors() - 1..processors(),
-            share: None,
+            quota: None,
             variables: &[],
         }
     }
@@ -79,16 +79,18 @@ impl Environment {
         let variables = variables.into_iter().chain(launch.variables.iter().copied());
         let this_thread = gettid().as_raw();
         // A child may use the processors of its parent's thread, and is in the thread's group.
+        let usual = sched_getaffinity(Pid::from_raw(0))?;
+        let group = launch.quota.map(|_| cpu_quota::own_group()).transpose()?;
         pin(launch.processors.clone())?;
-        if let Some(share) = launch.share {
-            share.add(this_thread)?;
+        if let Some(quota) = launch.quota {
+            quota.add(this_thread)?;
         }
         let started = Instant::now();
         let function = Function::start(&mut command, &api, variables);
-        if launch.share.is_some() {
-            share::leave(this_thread)?;
+        if let Some(group) = group {
+            cpu_quota::move_to(&group, this_thread)?;
         }
-        stand_aside()?;
+        sched_setaffinity(Pid::from_raw(0), &usual)?;
         let mut function = function?;
         let clock = clock_getcpuclockid(pid(&function))?;
         let mut log = function.log();
@@ -147,7 +149,8 @@ impl Environment {
         let mut ids = vec![pid(&self.function).as_raw()];
         for task in fs::read_dir(format!("/proc/{}/task", self.function.id()))? {
             let task = task?;
-            if fs::read_to_string(task.path().join("comm"))?.trim() == sonotheia_webhook::lambda::THREAD {
+            if fs::read_to_string(task.path().join("comm"))?.trim() == sonotheia_webhook::lambda::THREAD_NAME
+            {
                 ids.extend(task.file_name().to_string_lossy().parse::<i32>().ok());
             }
         }

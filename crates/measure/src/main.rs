@@ -2,19 +2,20 @@
 //!
 //! `cargo measure` prints the cost of a start and of an event; each subcommand measures one thing more. `docs/performance.md`
 //! explains the figures. `--check` compares the calls, the sizes, the memory, the instructions and the growth with their
-//! limits. The other times have no limit, since other load changes them.
+//! limits. Times have no limit, since other load changes them.
 
 mod aws;
-mod build;
 mod concurrency;
+mod cpu_quota;
 mod event;
 mod function;
 mod growth;
 mod instructions;
 mod memory_sizes;
+mod programs;
 mod report;
 mod rounds;
-mod share;
+mod statistics;
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -28,40 +29,70 @@ use crate::rounds::Round;
 
 /// Measure the receiver's release binary, a function that only answers, and a function that only makes one PutItem
 #[derive(Parser)]
-#[command(name = "cargo measure")]
+#[command(name = "cargo measure", args_conflicts_with_subcommands = true)]
 struct Args {
     #[command(subcommand)]
     what: Option<What>,
-    /// The receiver's binary. Without this option, the command builds it
-    #[arg(long, global = true)]
-    binary: Option<PathBuf>,
-    /// The number of starts of each function
-    #[arg(long, global = true, default_value_t = 7, value_parser = clap::value_parser!(u16).range(1..))]
-    rounds: u16,
-    /// The number of events of each kind in a start
-    #[arg(long, global = true, default_value_t = 300, value_parser = clap::value_parser!(u16).range(1..))]
-    events: u16,
-    /// Fail if a value is over its limit
-    #[arg(long, global = true)]
-    check: bool,
-    /// Measure only the receiver
-    #[arg(long, global = true)]
-    alone: bool,
+    #[command(flatten)]
+    functions: Functions,
+    #[command(flatten)]
+    rounds: Rounds<7, 300>,
 }
 
 #[derive(Subcommand)]
 enum What {
-    /// Count instructions with `valgrind --tool=callgrind`. Other load does not change them
+    /// Count instructions with `valgrind --tool=callgrind`. Other load hardly changes them
     Instructions {
+        #[command(flatten)]
+        functions: Functions,
         /// Keep callgrind's files in this folder, for `callgrind_annotate`
         #[arg(long)]
         keep: Option<PathBuf>,
     },
     /// Measure a start and an event with the processor share of each memory size
-    MemorySizes,
+    MemorySizes {
+        #[command(flatten)]
+        receiver: Receiver,
+        #[command(flatten)]
+        rounds: Rounds<7, 100>,
+    },
     /// Measure the events a second of one environment with one and with two processors, 64 events at once
-    Concurrency,
+    Concurrency {
+        #[command(flatten)]
+        receiver: Receiver,
+        #[command(flatten)]
+        rounds: Rounds<7, 3000>,
+    },
     Growth(growth::Growth),
+}
+
+#[derive(clap::Args)]
+struct Receiver {
+    /// The receiver's binary. Without this option, the command builds it
+    #[arg(long)]
+    binary: Option<PathBuf>,
+}
+
+#[derive(clap::Args)]
+struct Functions {
+    #[command(flatten)]
+    receiver: Receiver,
+    /// Measure only the receiver
+    #[arg(long)]
+    alone: bool,
+    /// Fail if a value is over its limit
+    #[arg(long)]
+    check: bool,
+}
+
+#[derive(clap::Args)]
+struct Rounds<const ROUNDS: u16, const EVENTS: u16> {
+    /// The number of starts of each function
+    #[arg(long, default_value_t = ROUNDS, value_parser = clap::value_parser!(u16).range(1..))]
+    rounds: u16,
+    /// The number of events of each kind in a start
+    #[arg(long, default_value_t = EVENTS, value_parser = clap::value_parser!(u16).range(1..))]
+    events: u16,
 }
 
 /// A function that is measured.
@@ -87,37 +118,63 @@ fn main() -> ExitCode {
 
 /// Runs the command. Returns false if `--check` finds a value over its limit.
 fn run(args: &Args) -> Result<bool, Box<dyn Error>> {
-    if let Some(What::Growth(growth)) = &args.what {
-        return Ok(growth.run()? || !args.check);
-    }
-    let receiver = build::receiver(args.binary.as_deref())?;
-    let mut functions = match (args.alone, &args.what) {
-        (false, None | Some(What::Instructions { .. })) => build::peers()?,
-        _ => Vec::new(),
-    };
-    functions.push((Kind::Receiver, receiver.clone()));
-    function::stand_aside()?;
     let folder = tempfile::tempdir()?;
-    let aws = Aws::start(folder.path())?;
     match &args.what {
-        Some(What::MemorySizes) => memory_sizes::run(&receiver, &aws, args.rounds, args.events)?,
-        Some(What::Concurrency) => concurrency::run(&receiver, &aws, args.rounds, args.events)?,
-        Some(What::Instructions { keep }) => {
-            let folder = keep.as_deref().unwrap_or(folder.path());
-            return Ok(instructions::run(&functions, &aws, folder)? || !args.check);
+        Some(What::Growth(growth)) => growth.run(),
+        Some(What::Concurrency { receiver, rounds }) => {
+            let binary = programs::receiver(receiver.binary.as_deref())?;
+            let aws = Aws::start(folder.path())?;
+            concurrency::run(&binary, &aws, rounds.rounds, rounds.events)?;
+            Ok(true)
         }
-        _ => return Ok(costs(functions, &aws, args)? || !args.check),
+        Some(What::MemorySizes { receiver, rounds }) => {
+            let binary = programs::receiver(receiver.binary.as_deref())?;
+            function::stand_aside()?;
+            let aws = Aws::start(folder.path())?;
+            memory_sizes::run(&binary, &aws, rounds.rounds, rounds.events)?;
+            Ok(true)
+        }
+        Some(What::Instructions { functions, keep }) => {
+            let binaries = functions.binaries()?;
+            function::stand_aside()?;
+            let aws = Aws::start(folder.path())?;
+            let files = keep.as_deref().unwrap_or(folder.path());
+            Ok(instructions::run(&binaries, &aws, files)? || !functions.check)
+        }
+        None => {
+            let binaries = args.functions.binaries()?;
+            function::stand_aside()?;
+            let aws = Aws::start(folder.path())?;
+            Ok(costs(binaries, &aws, &args.rounds)? || !args.functions.check)
+        }
     }
-    Ok(true)
+}
+
+impl Functions {
+    /// The binaries, built where that is necessary.
+    fn binaries(&self) -> Result<Vec<(Kind, PathBuf)>, Box<dyn Error>> {
+        let receiver = programs::receiver(self.receiver.binary.as_deref())?;
+        let mut binaries = if self.alone {
+            Vec::new()
+        } else {
+            programs::peers()?
+        };
+        binaries.push((Kind::Receiver, receiver));
+        Ok(binaries)
+    }
 }
 
 /// Measures the functions in turn, so that other load on the machine affects all of them, and prints the tables. Returns false
 /// if a value is over its limit.
-fn costs(functions: Vec<(Kind, PathBuf)>, aws: &Aws, args: &Args) -> Result<bool, Box<dyn Error>> {
+fn costs<const R: u16, const E: u16>(
+    functions: Vec<(Kind, PathBuf)>,
+    aws: &Aws,
+    of_each: &Rounds<R, E>,
+) -> Result<bool, Box<dyn Error>> {
     let mut measured: Vec<_> = functions.iter().map(|(kind, _)| (*kind, Vec::new())).collect();
-    for _ in 0..args.rounds {
+    for _ in 0..of_each.rounds {
         for ((kind, binary), (_, rounds)) in functions.iter().zip(&mut measured) {
-            let round = Round::measure(*kind, binary, aws, usize::from(args.events));
+            let round = Round::measure(*kind, binary, aws, usize::from(of_each.events));
             let failed = |error: Box<dyn Error>| format!("{} failed: {}", binary.display(), Causes(&*error));
             rounds.push(round.map_err(failed)?);
         }

@@ -12,10 +12,11 @@ use std::time::Duration;
 
 use crate::Kind;
 use crate::aws::{Aws, SECRET};
+use crate::cpu_quota::CpuQuota;
 use crate::event::{SMALL, body, invocation};
 use crate::function::{Environment, Launch};
 use crate::rounds::expect;
-use crate::share::Share;
+use crate::statistics::percentile;
 
 /// The memory at which a function has one processor, in MB.
 const ONE_PROCESSOR: f64 = 1769.0;
@@ -44,12 +45,9 @@ pub fn run(binary: &Path, aws: &Aws, rounds: u16, events: u16) -> Result<(), Box
     let mut measured: Vec<_> = SIZES.iter().map(|mb| (*mb, Times::default())).collect();
     for round in 0..rounds {
         for (mb, times) in &mut measured {
-            let share = Share::new(
-                &format!("{mb}-{round}"),
-                f64::from(*mb) / ONE_PROCESSOR,
-                PERIOD_US,
-            )?;
-            measure(binary, aws, &share, usize::from(events), times)?;
+            let share = f64::from(*mb) / ONE_PROCESSOR;
+            let quota = CpuQuota::new(&format!("{mb}-{round}"), share, PERIOD_US)?;
+            measure(binary, aws, &quota, usize::from(events), times)?;
         }
     }
     println!(
@@ -65,13 +63,13 @@ pub fn run(binary: &Path, aws: &Aws, rounds: u16, events: u16) -> Result<(), Box
 fn measure(
     binary: &Path,
     aws: &Aws,
-    share: &Share,
+    quota: &CpuQuota,
     events: usize,
     times: &mut Times,
 ) -> Result<(), Box<dyn Error>> {
     aws.clear();
     let launch = Launch {
-        share: Some(share),
+        quota: Some(quota),
         ..Launch::default()
     };
     let mut function = Environment::launch(Command::new(binary), aws, &launch)?;
@@ -100,12 +98,7 @@ fn measure(
 }
 
 fn print(mb: u32, times: &Times) {
-    let ms = |durations: &[Duration], part: f64| {
-        let mut sorted = durations.to_vec();
-        sorted.sort_unstable();
-        let at = (sorted.len() as f64 * part) as usize;
-        sorted.get(at).map_or(f64::NAN, |time| time.as_secs_f64() * 1e3)
-    };
+    let ms = |durations: &[Duration], part| percentile(durations.iter().copied(), part) / 1e3;
     // Lambda bills each started millisecond.
     let dollars = |durations: &[Duration]| {
         let billed: f64 = durations

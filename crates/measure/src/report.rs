@@ -10,6 +10,7 @@ use flate2::write::DeflateEncoder;
 
 use crate::Kind;
 use crate::rounds::{Calls, Phase, Round};
+use crate::statistics::{median, percentile};
 
 /// The figures of a function. A duration is the median of all rounds, in microseconds. Memory is the maximum, in bytes.
 pub struct Line {
@@ -88,39 +89,23 @@ impl Line {
 
 impl Figures {
     fn new(phases: &[&Phase]) -> Self {
-        let mut latencies: Vec<_> = phases.iter().flat_map(|phase| &phase.latencies).collect();
-        latencies.sort_unstable();
-        let at = |part: f64| {
-            let last = latencies.len().saturating_sub(1);
-            latencies
-                .get((last as f64 * part) as usize)
-                .map_or(0.0, |d| d.as_secs_f64() * 1e6)
-        };
+        let latencies = || phases.iter().flat_map(|phase| phase.latencies.iter().copied());
         let mut calls = Calls::new();
         for (operation, count) in phases.iter().flat_map(|phase| &phase.calls) {
             *calls.entry(operation.clone()).or_default() += count;
         }
         Self {
-            p50: at(0.5),
-            p99: at(0.99),
+            p50: median(latencies()),
+            p99: percentile(latencies(), 0.99),
             cpu: median(phases.iter().map(|phase| phase.cpu)),
             calls,
-            events: latencies.len(),
+            events: latencies().count(),
         }
     }
 
     fn is_one_put_each(&self) -> bool {
         self.calls == Calls::from([("PutItem".to_owned(), self.events as u64)])
     }
-}
-
-/// The median in microseconds.
-fn median(durations: impl Iterator<Item = Duration>) -> f64 {
-    let mut sorted: Vec<_> = durations.collect();
-    sorted.sort_unstable();
-    sorted
-        .get(sorted.len() / 2)
-        .map_or(0.0, |d| d.as_secs_f64() * 1e6)
 }
 
 const MB: f64 = 1e6;

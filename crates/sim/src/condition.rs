@@ -12,8 +12,11 @@ use crate::world::lock;
 /// How late a clock may be while all promises hold: the receiver's margin (5 s) less its time limit (4.2 s).
 pub const TOLERATED_MS: i64 = 700;
 
-/// The number of readings that are kept: more than an environment makes until its clock shows their times again.
-const MAX_READ: usize = 1_000;
+/// The time between two readings that are kept.
+const READ_EVERY_MS: i64 = 1_000;
+
+/// The number of readings that are kept: those of two hours, the longest jump of a clock.
+const MAX_READ: usize = 7_200;
 
 /// The state of an environment that the network and the checks need. Times are milliseconds since the epoch.
 #[derive(Debug)]
@@ -27,7 +30,7 @@ pub struct Condition {
     freezes: AtomicI64,
     fault_ms: [AtomicI64; 2],
     jumped_ms: AtomicI64,
-    /// The readings of the clock, at most one a second: the true time, and the time that the clock showed.
+    /// The readings of the clock, at most one in [`READ_EVERY_MS`]: the true time, and the time that the clock showed.
     read_ms: Mutex<VecDeque<(i64, i64)>>,
 }
 
@@ -99,7 +102,7 @@ impl Condition {
         let mut read = lock(&self.read_ms);
         let is_known = read
             .back()
-            .is_some_and(|(then, shown)| now_ms - then < 1_000 && shown - then == offset_ms);
+            .is_some_and(|(then, shown)| now_ms - then < READ_EVERY_MS && shown - then == offset_ms);
         if !is_known {
             read.push_back((now_ms, now_ms + offset_ms));
         }
@@ -117,7 +120,7 @@ impl Condition {
         let wall_ms = now_ms + self.offset_ms();
         lock(&self.read_ms).iter().any(|(then_ms, read_ms)| {
             let (age_ms, shown_ms) = (now_ms - then_ms, wall_ms - read_ms);
-            (-ahead_ms..recovered_ms).contains(&shown_ms) && age_ms - shown_ms > TOLERATED_MS
+            (-ahead_ms..recovered_ms + READ_EVERY_MS).contains(&shown_ms) && age_ms - shown_ms > TOLERATED_MS
         })
     }
 

@@ -51,8 +51,11 @@ impl Idle {
     }
 }
 
-/// The idle connections, the newest last. Their number has no limit: there are never more than requests were in progress at
-/// once within the last [`IDLE`], and Lambda Managed Instances give an environment up to 1,600 requests at once.
+/// The idle connections, the newest last.
+///
+/// Their number has no limit of its own: a connection is idle only after a call, and each request makes one call at a time, or
+/// one for each shard. [`take`](Pool::take) closes those that are too old. All threads share the pool, so a thread may use a
+/// connection whose task runs on another thread.
 #[derive(Default)]
 pub struct Pool(Mutex<Vec<Idle>>);
 
@@ -85,9 +88,10 @@ impl Pool {
         });
     }
 
-    /// Drops every idle connection to `origin`.
-    pub fn discard(&self, origin: &Origin) {
-        self.idle().retain(|idle| idle.origin != *origin);
+    /// Drops the connections to `origin` that have been idle since before `time`.
+    pub fn discard(&self, origin: &Origin, time: SystemTime) {
+        self.idle()
+            .retain(|idle| idle.origin != *origin || idle.since >= time);
     }
 
     fn idle(&self) -> MutexGuard<'_, Vec<Idle>> {
@@ -197,6 +201,20 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_connection_that_got_an_answer_after_the_attempt_began_stays() {
+        let (pool, server) = (Pool::default(), Server::start());
+        let mut sides = Vec::new();
+        for second in [1, 3] {
+            let (connection, side) = server.connect().await;
+            pool.put(&server.origin, connection, at(second));
+            sides.push(side);
+        }
+        pool.discard(&server.origin, at(2));
+        assert!(pool.take(&server.origin, at(3)).await.is_some());
+        assert!(pool.take(&server.origin, at(3)).await.is_none());
+    }
+
+    #[tokio::test]
     async fn the_connections_of_another_server_stay() {
         let pool = Pool::default();
         let (one, other) = (Server::start(), Server::start());
@@ -206,8 +224,8 @@ mod tests {
             pool.put(&server.origin, connection, at(0));
             sides.push(side);
         }
-        pool.discard(&one.origin);
-        assert!(pool.take(&one.origin, at(0)).await.is_none());
-        assert!(pool.take(&other.origin, at(0)).await.is_some());
+        pool.discard(&one.origin, at(1));
+        assert!(pool.take(&one.origin, at(1)).await.is_none());
+        assert!(pool.take(&other.origin, at(1)).await.is_some());
     }
 }

@@ -240,3 +240,19 @@ async fn a_base64_body_may_have_line_breaks_no_padding_or_the_alphabet_for_urls(
         }
     }
 }
+
+#[tokio::test]
+async fn more_headers_than_a_map_can_hold_do_not_decide_what_a_delivery_gets() {
+    let receiver = Receiver::start().await;
+    let body = deepfake("event-1", "session-1", 0.5).to_string();
+    let (_, template) = FRONTS[0];
+    let mut event = event(template, &body, &sign(&body, SECRET));
+    // Each map fits into a `HeaderMap`, and both together do not.
+    for (map, prefix) in [("multiValueHeaders", "m"), ("headers", "s")] {
+        for n in 0..13_000 {
+            event[map][format!("x-{prefix}-{n}")] = json!("v");
+        }
+    }
+    let (status, answer, _) = invoke(&receiver, &event).await;
+    assert_eq!(status, 200, "{answer}");
+}

@@ -10,22 +10,17 @@ use std::process;
 
 const CONTROLLER: &str = "/sys/fs/cgroup/cpu";
 
-/// A group of threads that together get a share of one processor.
-pub struct Share(PathBuf);
+/// A group of threads that together get a share of one processor. Dropping it deletes the group; its threads must have ended.
+pub struct CpuQuota(PathBuf);
 
-impl Share {
+impl CpuQuota {
     /// A group that gets `share` of one processor (0.5 is a half) in each period of `period_us` microseconds.
     pub fn new(name: &str, share: f64, period_us: u32) -> io::Result<Self> {
         let folder = Path::new(CONTROLLER).join(format!("measure-{}-{name}", process::id()));
-        let made = fs::create_dir(&folder).map_err(|error| {
-            io::Error::new(
-                error.kind(),
-                format!(
-                    "cannot limit the processor time: this needs root, and version 1 of the CPU controller at {CONTROLLER}"
-                ),
-            )
-        });
-        made?;
+        fs::create_dir(&folder).map_err(|error| {
+            let needs = "limiting the processor time needs root, and version 1 of the CPU controller";
+            io::Error::new(error.kind(), format!("{needs}: {}: {error}", folder.display()))
+        })?;
         let group = Self(folder);
         let quota_us = (f64::from(period_us) * share).round() as u32;
         group.write("cpu.cfs_period_us", period_us)?;
@@ -43,14 +38,25 @@ impl Share {
     }
 }
 
-/// Moves a thread out of its group.
-pub fn leave(thread: i32) -> io::Result<()> {
-    fs::write(Path::new(CONTROLLER).join("tasks"), thread.to_string())
-}
-
-impl Drop for Share {
+impl Drop for CpuQuota {
     fn drop(&mut self) {
-        // A group with threads stays. They are those of a process that is about to end.
         let _ = fs::remove_dir(&self.0);
     }
+}
+
+/// The group of this thread.
+pub fn own_group() -> io::Result<PathBuf> {
+    let groups = fs::read_to_string("/proc/thread-self/cgroup")?;
+    let path = groups.lines().find_map(|line| {
+        let (_, line) = line.split_once(':')?;
+        let (controllers, path) = line.split_once(':')?;
+        controllers.split(',').any(|name| name == "cpu").then_some(path)
+    });
+    let path = path.ok_or_else(|| io::Error::other("this kernel has no version 1 of the CPU controller"))?;
+    Ok(Path::new(CONTROLLER).join(path.trim_start_matches('/')))
+}
+
+/// Moves a thread into a group that exists.
+pub fn move_to(group: &Path, thread: i32) -> io::Result<()> {
+    fs::write(group.join("tasks"), thread.to_string())
 }

@@ -48,8 +48,7 @@ fn cargo_build(arguments: &[&str]) -> Result<(), Box<dyn Error>> {
 
 /// The folder of cargo's builds with this profile.
 fn folder(profile: &str) -> PathBuf {
-    let target = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
-    target
-        .unwrap_or_else(|| Path::new(ROOT).join("target"))
-        .join(profile)
+    let target = std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into());
+    // Cargo runs in the root, so a relative path begins there.
+    Path::new(ROOT).join(target).join(profile)
 }
