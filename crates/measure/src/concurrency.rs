@@ -20,7 +20,7 @@ use crate::rounds::expect;
 const AT_ONCE: usize = 64;
 
 /// The share of a processor that each thread gets.
-const SHARE: f64 = 0.3;
+const SHARE: f64 = 0.2;
 const PERIOD_US: u32 = 10_000;
 
 /// Measures with one and with two processors in turn, `events` events each, and prints the medians.

@@ -36,7 +36,10 @@ struct Args {
     #[command(flatten)]
     functions: Functions,
     #[command(flatten)]
-    rounds: Rounds<7, 300>,
+    rounds: Rounds,
+    /// The number of events of each kind in a start
+    #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u16).range(1..))]
+    events: u16,
 }
 
 #[derive(Subcommand)]
@@ -54,14 +57,20 @@ enum What {
         #[command(flatten)]
         receiver: Receiver,
         #[command(flatten)]
-        rounds: Rounds<7, 100>,
+        rounds: Rounds,
+        /// The number of events of each kind in a start
+        #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..))]
+        events: u16,
     },
     /// Measure the events a second of one environment with one and with two processors, 64 events at once
     Concurrency {
         #[command(flatten)]
         receiver: Receiver,
         #[command(flatten)]
-        rounds: Rounds<7, 3000>,
+        rounds: Rounds,
+        /// The number of events in a start
+        #[arg(long, default_value_t = 3000, value_parser = clap::value_parser!(u16).range(1..))]
+        events: u16,
     },
     Growth(growth::Growth),
 }
@@ -86,13 +95,10 @@ struct Functions {
 }
 
 #[derive(clap::Args)]
-struct Rounds<const ROUNDS: u16, const EVENTS: u16> {
+struct Rounds {
     /// The number of starts of each function
-    #[arg(long, default_value_t = ROUNDS, value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u16).range(1..))]
     rounds: u16,
-    /// The number of events of each kind in a start
-    #[arg(long, default_value_t = EVENTS, value_parser = clap::value_parser!(u16).range(1..))]
-    events: u16,
 }
 
 /// A function that is measured.
@@ -121,17 +127,25 @@ fn run(args: &Args) -> Result<bool, Box<dyn Error>> {
     let folder = tempfile::tempdir()?;
     match &args.what {
         Some(What::Growth(growth)) => growth.run(),
-        Some(What::Concurrency { receiver, rounds }) => {
+        Some(What::Concurrency {
+            receiver,
+            rounds,
+            events,
+        }) => {
             let binary = programs::receiver(receiver.binary.as_deref())?;
             let aws = Aws::start(folder.path())?;
-            concurrency::run(&binary, &aws, rounds.rounds, rounds.events)?;
+            concurrency::run(&binary, &aws, rounds.rounds, *events)?;
             Ok(true)
         }
-        Some(What::MemorySizes { receiver, rounds }) => {
+        Some(What::MemorySizes {
+            receiver,
+            rounds,
+            events,
+        }) => {
             let binary = programs::receiver(receiver.binary.as_deref())?;
             function::stand_aside()?;
             let aws = Aws::start(folder.path())?;
-            memory_sizes::run(&binary, &aws, rounds.rounds, rounds.events)?;
+            memory_sizes::run(&binary, &aws, rounds.rounds, *events)?;
             Ok(true)
         }
         Some(What::Instructions { functions, keep }) => {
@@ -145,7 +159,7 @@ fn run(args: &Args) -> Result<bool, Box<dyn Error>> {
             let binaries = args.functions.binaries()?;
             function::stand_aside()?;
             let aws = Aws::start(folder.path())?;
-            Ok(costs(binaries, &aws, &args.rounds)? || !args.functions.check)
+            Ok(costs(binaries, &aws, args)? || !args.functions.check)
         }
     }
 }
@@ -166,15 +180,11 @@ impl Functions {
 
 /// Measures the functions in turn, so that other load on the machine affects all of them, and prints the tables. Returns false
 /// if a value is over its limit.
-fn costs<const R: u16, const E: u16>(
-    functions: Vec<(Kind, PathBuf)>,
-    aws: &Aws,
-    of_each: &Rounds<R, E>,
-) -> Result<bool, Box<dyn Error>> {
+fn costs(functions: Vec<(Kind, PathBuf)>, aws: &Aws, args: &Args) -> Result<bool, Box<dyn Error>> {
     let mut measured: Vec<_> = functions.iter().map(|(kind, _)| (*kind, Vec::new())).collect();
-    for _ in 0..of_each.rounds {
+    for _ in 0..args.rounds.rounds {
         for ((kind, binary), (_, rounds)) in functions.iter().zip(&mut measured) {
-            let round = Round::measure(*kind, binary, aws, usize::from(of_each.events));
+            let round = Round::measure(*kind, binary, aws, usize::from(args.events));
             let failed = |error: Box<dyn Error>| format!("{} failed: {}", binary.display(), Causes(&*error));
             rounds.push(round.map_err(failed)?);
         }
