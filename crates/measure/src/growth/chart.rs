@@ -20,6 +20,7 @@ pub fn write(file: &Path, records: &[usize], rows: &[Row]) -> Result<(), Box<dyn
     area.fill(&WHITE)?;
     let mut chart = ChartBuilder::on(&area)
         .margin(12)
+        .margin_right(48)
         .x_label_area_size(40)
         .y_label_area_size(64)
         .build_cartesian_2d((first..last).log_scale(), (low / 2.0..high * 20.0).log_scale())?;
@@ -27,6 +28,8 @@ pub fn write(file: &Path, records: &[usize], rows: &[Row]) -> Result<(), Box<dyn
         .configure_mesh()
         .x_desc("records in the table")
         .y_desc("microseconds")
+        .x_label_formatter(&|records| format!("{records:.0}"))
+        .y_label_formatter(&|micros| format!("{micros:.0}"))
         .light_line_style(TRANSPARENT)
         .draw()?;
     for (n, row) in rows.iter().enumerate() {
@@ -45,4 +48,26 @@ pub fn write(file: &Path, records: &[usize], rows: &[Row]) -> Result<(), Box<dyn
         .draw()?;
     area.present()?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_chart_names_every_row_and_number() {
+        let rows = [("`GET /a`", [10.0, 20.0]), ("`b --all`, one record", [1_000.0, 900.0])];
+        let rows = rows.map(|(name, micros)| Row {
+            name,
+            micros: micros.to_vec(),
+            is_request: true,
+        });
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("chart.svg");
+        write(&file, &[1_000, 100_000], &rows).expect("a chart");
+        let chart = std::fs::read_to_string(&file).expect("a file");
+        for text in ["GET /a", "b --all, one record", "1000", "100000", "microseconds"] {
+            assert!(chart.lines().any(|line| line.trim() == text), "{text}");
+        }
+    }
 }
