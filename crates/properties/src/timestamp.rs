@@ -23,8 +23,11 @@ pub fn timestamp(text: &str) {
         Some(Parsed::Moment(moment)) => prints_itself(moment),
         Some(Parsed::WithoutOffset(moment)) => {
             prints_itself(moment);
-            let utc = Timestamp::parse(&format!("{}Z", text.trim()));
-            assert_eq!(utc, Some(Parsed::Moment(moment)), "{text:?}");
+            // The receiver reads no text of more than 40 characters.
+            if text.trim().len() < 40 {
+                let utc = Timestamp::parse(&format!("{}Z", text.trim()));
+                assert_eq!(utc, Some(Parsed::Moment(moment)), "{text:?}");
+            }
         }
     }
 }
