@@ -85,11 +85,12 @@ async fn after_an_empty_page_no_page_shows_a_record_that_came_later() {
     );
 }
 
-#[tokio::test]
-async fn a_page_of_all_records_is_full_and_reads_few_records_of_each_shard() {
-    static MOST: AtomicUsize = AtomicUsize::new(0);
-    MOST.store(0, Ordering::SeqCst);
-    let watch = Fault::Rewrite(|request, answer| {
+/// The largest `Limit` of a query since it was last set to 0. Only one test uses it.
+static MOST: AtomicUsize = AtomicUsize::new(0);
+
+/// A receiver whose queries note their `Limit` in [`MOST`].
+async fn with_noted_limits() -> Receiver {
+    let note = Fault::Rewrite(|request, answer| {
         if request.contains("DynamoDB_20120810.Query") {
             let asked: Value = serde_json::from_str(request.split_once("\r\n\r\n").unwrap().1).unwrap();
             MOST.fetch_max(asked["Limit"].as_u64().unwrap() as usize, Ordering::SeqCst);
@@ -97,7 +98,12 @@ async fn a_page_of_all_records_is_full_and_reads_few_records_of_each_shard() {
         answer
     });
     let config = Config::new(TABLE, SecretSource::Fixed(SECRET.into()));
-    let receiver = Receiver::with(config, None, Some(watch.always())).await;
+    Receiver::with(config, None, Some(note.always())).await
+}
+
+#[tokio::test]
+async fn a_page_of_all_records_is_full_and_reads_few_records_of_each_shard_but_all_that_it_can_filter() {
+    let receiver = with_noted_limits().await;
     for i in 0..250 {
         let event = json!({"id": format!("event-{i:03}"), "type": "t", "data": {}});
         receiver.ingest(event.to_string().as_bytes(), ago(i)).await;
@@ -116,5 +122,10 @@ async fn a_page_of_all_records_is_full_and_reads_few_records_of_each_shard() {
     assert_eq!(counts, [100, 100, 50]);
     let newest_first: Vec<_> = (0..250).map(|i| format!("event-{i:03}")).collect();
     assert_eq!(seen, newest_first);
-    assert!(MOST.load(Ordering::SeqCst) < 40);
+    assert!(MOST.swap(0, Ordering::SeqCst) < 40);
+
+    for filter in ["type=t", "outcome=accepted", "type=t&outcome=accepted"] {
+        receiver.get(&format!("/results?{filter}&limit=10")).await;
+        assert_eq!(MOST.swap(0, Ordering::SeqCst), 100, "{filter}");
+    }
 }

@@ -56,7 +56,10 @@ mod tests {
 
     #[test]
     fn the_chart_names_every_row_and_number() {
-        let rows = [("`GET /a`", [10.0, 20.0]), ("`b --all`, one record", [1_000.0, 900.0])];
+        let rows = [
+            ("`GET /a`", [10.0, 20.0]),
+            ("`b --all`, one record", [1_000.0, 900.0]),
+        ];
         let rows = rows.map(|(name, micros)| Row {
             name,
             micros: micros.to_vec(),
