@@ -98,11 +98,7 @@ impl Growth {
             if let (Some(first), Some(last)) = (row.micros.first(), row.micros.last())
                 && last / first > MAX_GROWTH
             {
-                println!(
-                    "`{}` takes {:.1} times as long at the end",
-                    row.name,
-                    last / first
-                );
+                println!("{} takes {:.1} times as long at the end", row.name, last / first);
                 holds = false;
             }
         }
