@@ -402,6 +402,7 @@ mod tests {
         assert!(is_deeper_than(1, "[[]]"));
         assert!(!is_deeper_than(1, r#"["[{\"[","]"]"#));
         assert!(!is_deeper_than(1, "[] "));
+        assert!(!is_deeper_than(2, "[[],{},[],{}]"));
     }
 
     #[test]
