@@ -142,10 +142,11 @@ pub async fn all(
     .await
 }
 
-/// The number of records to read from each shard for a page of `limit` records. The shard of a record is random, so a shard
-/// has a sixteenth of the newest records, give or take a few. The chance that a shard has more than this number of them is
-/// less than one in 10^15. The page then ends earlier, and its `next` goes on from there. (A page also ends earlier if it looks
-/// at expired records that DynamoDB has not deleted yet.)
+/// The number of records to read from each shard for a page of `limit` records.
+///
+/// The shard of a record is random, so each shard has about a sixteenth of the newest records. A shard has more of them than this
+/// number in less than one of 10^15 pages. Such a page holds fewer records than `limit`, and its `next` continues there. Expired
+/// records that DynamoDB has not deleted yet have the same effect.
 fn records_of_a_shard(limit: u8) -> u8 {
     (limit / 4 + 12).min(limit)
 }

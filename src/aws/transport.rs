@@ -117,33 +117,32 @@ impl Connector {
         let origin = Origin::of(request.uri()).ok_or(TransportError::Request)?;
         let request = in_origin_form(request, &origin)?;
 
-        let pool = &self.client.0.pool;
         let mut attempt = Attempt {
-            pool,
+            pool: &self.client.0.pool,
             origin: &origin,
             began: SystemTime::now(),
             has_answer: false,
         };
-        let (connection, answer) = self.send(&origin, request, capture).await?;
+        let (connection, answer) = self.send(&attempt, request, capture).await?;
         let (head, body) = answer.into_parts();
         let body = body.collect().await.map_err(|error| TransportError::of(&error))?;
         attempt.has_answer = true;
-        pool.put(&origin, connection, SystemTime::now());
+        attempt.pool.put(&origin, connection, SystemTime::now());
         Ok(Response::from_parts(head, SdkBody::from(body.to_bytes())))
     }
 
     async fn send(
         &self,
-        origin: &Origin,
+        attempt: &Attempt<'_>,
         mut request: Request<SdkBody>,
         capture: Option<CaptureSmithyConnection>,
     ) -> Result<(Connection, Response<Incoming>), TransportError> {
-        let mut idle = self.client.0.pool.take(origin, SystemTime::now()).await;
+        let mut idle = attempt.pool.take(attempt.origin, attempt.began).await;
         loop {
             let is_new = idle.is_none();
             let mut connection = match idle.take() {
                 Some(connection) => connection,
-                None => connect::connect(origin, &self.client.0.tls, self.connect).await?,
+                None => connect::connect(attempt.origin, &self.client.0.tls, self.connect).await?,
             };
             if let Some(capture) = &capture {
                 report(capture, &connection);
@@ -174,8 +173,8 @@ fn report(capture: &CaptureSmithyConnection, connection: &Connection) {
     });
 }
 
-/// An attempt in progress. If it ends without an answer, by an error or by a time limit that drops it, then the connections
-/// that were idle when it began may be dead for the same reason, and the next attempt does not use them.
+/// An attempt in progress. It may end without an answer: by an error, or by a time limit that drops it. Then the connections that
+/// were idle when it began may be dead for the same reason, and no further attempt uses them.
 struct Attempt<'a> {
     pool: &'a Pool,
     origin: &'a Origin,

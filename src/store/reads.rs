@@ -91,8 +91,8 @@ impl Store {
     ) -> Result<Page, StoreError> {
         let shard = AttributeValue::S(shard_name(shard));
         let (from, _) = filter.bounds();
-        // No record after the start is newer than it, and both bounds of BETWEEN are inclusive. The embedded DynamoDB searches for
-        // the start from `until` on, so a later page would take longer there.
+        // No record of the page is newer than the start, and BETWEEN includes its bounds. Without this bound, the embedded DynamoDB
+        // would read all records between `until` and the start again for each page.
         let until = start
             .as_ref()
             .map_or(until, |start| until.min(&start.received_at))

@@ -96,25 +96,15 @@ async fn one_environment_serves_several_requests_at_once_if_lambda_asks_for_it()
     }
     // The main thread is the first of the threads that answer.
     let processors = std::thread::available_parallelism().unwrap().get();
-    assert_eq!(answering_threads(&lambda) + 1, processors.min(AT_ONCE));
+    let others = lambda.function.threads(THREAD_NAME).unwrap();
+    assert_eq!(others.len() + 1, processors.min(AT_ONCE));
 }
 
 #[tokio::test]
 async fn an_environment_with_one_invocation_at_a_time_has_one_thread_that_answers() {
     let mut lambda = Lambda::start("http://127.0.0.1:9", &[]);
     lambda.api.idle(PATIENCE).await.unwrap();
-    assert_eq!(answering_threads(&lambda), 0);
-}
-
-/// The threads of the process that answer invocations besides the main thread.
-fn answering_threads(lambda: &Lambda) -> usize {
-    let tasks = std::fs::read_dir(format!("/proc/{}/task", lambda.function.id())).unwrap();
-    tasks
-        .filter(|task| {
-            let name = std::fs::read_to_string(task.as_ref().unwrap().path().join("comm"));
-            name.is_ok_and(|name| name.trim() == THREAD_NAME)
-        })
-        .count()
+    assert_eq!(lambda.function.threads(THREAD_NAME).unwrap(), [0; 0]);
 }
 
 #[tokio::test]

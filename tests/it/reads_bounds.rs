@@ -102,7 +102,7 @@ async fn with_noted_limits() -> Receiver {
 }
 
 #[tokio::test]
-async fn a_page_of_all_records_is_full_and_reads_few_records_of_each_shard_but_all_that_it_can_filter() {
+async fn a_page_reads_few_records_of_each_shard_and_is_full_and_a_filtered_page_reads_100() {
     let receiver = with_noted_limits().await;
     for i in 0..250 {
         let event = json!({"id": format!("event-{i:03}"), "type": "t", "data": {}});

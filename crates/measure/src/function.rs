@@ -1,7 +1,6 @@
 //! A function's environment: its process on a processor of its own, and its Runtime API.
 
 use std::error::Error;
-use std::fs;
 use std::io;
 use std::ops::Range;
 use std::path::Path;
@@ -14,6 +13,7 @@ use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::sys::signal::{Signal, kill};
 use nix::time::{ClockId, clock_getcpuclockid};
 use nix::unistd::{Pid, gettid};
+use sonotheia_webhook::lambda::THREAD_NAME;
 use testkit::runtime_api::{Answer, Idle, InvokeError};
 use testkit::{Function, Memory, RuntimeApi, memory};
 use tokio::runtime::Runtime;
@@ -146,15 +146,8 @@ impl Environment {
 
     /// The ids of the threads that answer invocations, the main thread first.
     pub fn threads(&self) -> io::Result<Vec<i32>> {
-        let mut ids = vec![pid(&self.function).as_raw()];
-        for task in fs::read_dir(format!("/proc/{}/task", self.function.id()))? {
-            let task = task?;
-            if fs::read_to_string(task.path().join("comm"))?.trim() == sonotheia_webhook::lambda::THREAD_NAME
-            {
-                ids.extend(task.file_name().to_string_lossy().parse::<i32>().ok());
-            }
-        }
-        Ok(ids)
+        let others = self.function.threads(THREAD_NAME)?;
+        Ok([vec![pid(&self.function).as_raw()], others].concat())
     }
 
     /// The processor time of all threads since the start.

@@ -124,8 +124,7 @@ impl Growth {
             filled = records;
             eprintln!("{records} records");
             for (name, path) in requests(records, now) {
-                let get = || Request::get(&path).body(Body::empty()).expect("a request");
-                add(name, true, median_time(&receiver, get).await?);
+                add(name, true, median_time(&receiver, &path).await?);
             }
             let Some(sonotheia) = sonotheia else {
                 continue;
@@ -221,14 +220,10 @@ fn requests(records: usize, now: Timestamp) -> [(&'static str, String); 5] {
 }
 
 /// The median time of a request in microseconds.
-async fn median_time(
-    receiver: &Receiver,
-    request: impl Fn() -> Request<Body>,
-) -> Result<f64, Box<dyn Error>> {
+async fn median_time(receiver: &Receiver, path: &str) -> Result<f64, Box<dyn Error>> {
     let mut times = Vec::with_capacity(REPEATED);
     for _ in 0..REPEATED {
-        let request = request();
-        let path = request.uri().clone();
+        let request = Request::get(path).body(Body::empty())?;
         let begun = Instant::now();
         let reply = receiver.send_raw(request).await;
         times.push(begun.elapsed());

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-/// The duration below which `part` of all durations are (0.5: the median), in microseconds. NaN if there is none.
+/// A percentile in microseconds. `part` is the share of durations that are shorter: 0.5 for the median, 0.99 for the 99th
+/// percentile. NaN if there are no durations.
 pub fn percentile(durations: impl IntoIterator<Item = Duration>, part: f64) -> f64 {
     let mut sorted: Vec<_> = durations.into_iter().collect();
     sorted.sort_unstable();

@@ -65,6 +65,21 @@ impl Function {
         self.0.id()
     }
 
+    /// The ids of the threads with this name.
+    ///
+    /// # Errors
+    /// There is no such process.
+    pub fn threads(&self, name: &str) -> io::Result<Vec<i32>> {
+        let mut ids = Vec::new();
+        for task in fs::read_dir(format!("/proc/{}/task", self.id()))? {
+            let task = task?;
+            if fs::read_to_string(task.path().join("comm"))?.trim() == name {
+                ids.extend(task.file_name().to_string_lossy().parse::<i32>().ok());
+            }
+        }
+        Ok(ids)
+    }
+
     /// The log. Only the first call gets it.
     pub fn log(&mut self) -> Option<ChildStdout> {
         self.0.stdout.take()

@@ -53,9 +53,11 @@ impl Idle {
 
 /// The idle connections, the newest last.
 ///
-/// Their number has no limit of its own: a connection is idle only after a call, and each request makes one call at a time, or
-/// one for each shard. [`take`](Pool::take) closes those that are too old. All threads share the pool, so a thread may use a
-/// connection whose task runs on another thread.
+/// The pool has no limit. A request makes one call at a time, or one call for each shard, so the number of connections follows
+/// the number of requests in progress. [`take`](Pool::take) closes the connections that have been idle for [`IDLE`].
+///
+/// All threads share the pool. A thread may use a connection that another thread opened, and the runtime of that other thread
+/// drives it.
 #[derive(Default)]
 pub struct Pool(Mutex<Vec<Idle>>);
 
