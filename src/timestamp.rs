@@ -42,6 +42,11 @@ impl Timestamp {
         self.0.div_euclid(1000) + (self.0.rem_euclid(1000) != 0) as i64
     }
 
+    /// Whole seconds since the epoch, rounded down: a record whose `expires_at` is greater has not expired at this moment.
+    pub const fn as_seconds_rounded_down(self) -> i64 {
+        self.0.div_euclid(1000)
+    }
+
     /// The moment `days` days later.
     pub const fn plus_days(self, days: u32) -> Self {
         Self(self.0.saturating_add(days as i64 * DAY_MS))

@@ -51,7 +51,7 @@ impl Filter {
 }
 
 impl Store {
-    /// Returns the places of a session's records, newest first, without the records that expired before `now`, and the
+    /// Returns the places of a session's records, newest first, without the records that have expired at `now`, and the
     /// place where the next page starts.
     ///
     /// # Errors
@@ -75,7 +75,7 @@ impl Store {
         Ok((places, next))
     }
 
-    /// Returns a page of a shard's records without their bodies, newest first, without the records that expired before
+    /// Returns a page of a shard's records without their bodies, newest first, without the records that have expired at
     /// `now`. `until` is the newest time of receipt on the page.
     ///
     /// # Errors
@@ -130,7 +130,7 @@ impl Store {
         start: Option<HashMap<String, AttributeValue>>,
         now: Timestamp,
     ) -> QueryFluentBuilder {
-        let now = AttributeValue::N(now.as_seconds_rounded_up().to_string());
+        let now = AttributeValue::N(now.as_seconds_rounded_down().to_string());
         self.client
             .query()
             .table_name(&self.table)

@@ -286,6 +286,22 @@ async fn an_expired_record_that_is_still_there_is_not_shown_and_still_counts_for
 }
 
 #[tokio::test]
+async fn every_read_shows_a_record_until_the_moment_of_its_expiry() {
+    let receiver = Receiver::start().await;
+    deliver_at(&receiver, &plain("event-1", "t", "session-1"), Timestamp::now()).await;
+    let record = receiver.app.store.get("event-1").await.unwrap().unwrap();
+    let expiry = record.expires_at.as_millis();
+    for (now, is_shown) in [(expiry - 1, true), (expiry, false)] {
+        let receiver = receiver.at(Timestamp::from_millis(now));
+        let status = if is_shown { 200 } else { 404 };
+        assert_eq!(receiver.get("/events/event-1").await.status, status, "{now}");
+        assert_eq!(receiver.get("/results/session-1").await.status, status, "{now}");
+        let all = receiver.get("/results").await;
+        assert_eq!(all.body["count"], u8::from(is_shown), "{now}");
+    }
+}
+
+#[tokio::test]
 async fn a_record_is_readable_right_after_its_answer_whatever_replica_is_asked() {
     // A replica that has seen nothing yet answers what is not asked of the leader.
     let lagging = Fault::Rewrite(|request, answer| {

@@ -1,6 +1,7 @@
 //! The production router on an embedded DynamoDB.
 
 use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use axum::Router;
@@ -15,6 +16,7 @@ use sonotheia_webhook::ingest::{self, Ingested};
 use sonotheia_webhook::router::router;
 use sonotheia_webhook::secrets::Secrets;
 use sonotheia_webhook::signature::Secret;
+use sonotheia_webhook::sources::Sources;
 use sonotheia_webhook::store::{DeliveryToken, Store};
 use sonotheia_webhook::telemetry::Telemetry;
 use sonotheia_webhook::timestamp::Timestamp;
@@ -34,7 +36,7 @@ pub struct Receiver {
     pub direct: aws_sdk_dynamodb::Client,
     /// The proxy in front of the database, if there is one.
     pub proxy: Option<Proxy>,
-    dynamodb: DynamoDb,
+    dynamodb: Arc<DynamoDb>,
 }
 
 /// An answer of the receiver, with the bytes of its body.
@@ -125,7 +127,35 @@ impl Receiver {
             log,
             direct,
             proxy,
-            dynamodb,
+            dynamodb: Arc::new(dynamodb),
+        }
+    }
+
+    /// A receiver on the same table whose clock stands still at `now`, with [`SECRET`] and without the proxy.
+    pub fn at(&self, now: Timestamp) -> Self {
+        let now = UNIX_EPOCH + Duration::from_millis(now.as_millis().try_into().expect("a time after 1970"));
+        let system = Sources::system();
+        let sources = Sources::new(
+            move || now,
+            move |bytes| {
+                *bytes = system.random()?;
+                Ok(())
+            },
+        );
+        let app = App::with_sources(
+            self.app.config.clone(),
+            Secrets::Fixed(Secret::new(SECRET).expect("not empty")),
+            Store::new(self.direct.clone(), TABLE),
+            Telemetry::new(self.log.clone()),
+            sources,
+        );
+        Self {
+            router: router(app.clone()),
+            app,
+            log: self.log.clone(),
+            direct: self.direct.clone(),
+            proxy: None,
+            dynamodb: self.dynamodb.clone(),
         }
     }
 
