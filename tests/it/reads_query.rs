@@ -76,6 +76,23 @@ async fn a_cursor_of_another_query_is_refused_and_never_a_defect() {
         .get(&format!("/results?to={early}&cursor={of_all}"))
         .await
         .expect(400, "invalid_query");
+    // A time that the receiver can read, but that no record has in this form.
+    for time in [
+        "2026-01-21T12:00:00Z",
+        "2026-01-21 12:00:00.000Z",
+        "2026-01-21T13:00:00.000+01:00",
+    ] {
+        let of_session = URL_SAFE_NO_PAD.encode(format!("{time} event-1"));
+        receiver
+            .get(&format!("/results/s?cursor={of_session}"))
+            .await
+            .expect(400, "invalid_query");
+        let of_all = URL_SAFE_NO_PAD.encode(format!("{time}\n{}", "\n".repeat(15)));
+        receiver
+            .get(&format!("/results?cursor={of_all}"))
+            .await
+            .expect(400, "invalid_query");
+    }
     // Another session's: DynamoDB goes on from that place in this session.
     let answer = receiver.get(&format!("/results/other?cursor={of_session}")).await;
     assert_eq!((answer.status.as_u16(), &answer.body["count"]), (200, &json!(0)));
