@@ -90,10 +90,13 @@ impl Timestamp {
 }
 
 fn moment(text: &str) -> Option<Timestamp> {
+    // The library takes any byte between the date and the time of day.
+    let is_rfc3339 = text.as_bytes().get(10) == Some(&b'T');
     // The first format reads fractions exactly; the second one reads them through a float.
-    let moment = OffsetDateTime::parse(text, &Rfc3339)
-        .or_else(|_| OffsetDateTime::parse(text, &Iso8601::PARSING))
-        .ok()
+    let moment = is_rfc3339
+        .then(|| OffsetDateTime::parse(text, &Rfc3339).ok())
+        .flatten()
+        .or_else(|| OffsetDateTime::parse(text, &Iso8601::PARSING).ok())
         // The library reads offsets of up to 25 hours.
         .filter(|moment| moment.offset().whole_hours().unsigned_abs() < 24)?;
     let millis = i64::try_from(moment.unix_timestamp_nanos().div_euclid(1_000_000)).ok()?;
@@ -208,6 +211,10 @@ mod tests {
             "2026-02-30T12:00:00Z",
             "2026-01-21T25:00:00Z",
             "2026-01-21T12:00:00ZZ",
+            "2026-01-21x12:00:00Z",
+            "2026-01-21912:00:00Z",
+            "2026-01-21-12:00:00Z",
+            "2026-01-21_12:00:00",
             "1769000400000",
             "2026-01-21T12:00:00\u{661}Z",
             "+12026-01-21T12:00:00Z",

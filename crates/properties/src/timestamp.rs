@@ -53,7 +53,8 @@ pub fn printed_times_sort(a: i64, b: i64) {
 }
 
 enum Rfc3339 {
-    /// The text has the form of RFC 3339: the milliseconds since the epoch, or `None` if a field is out of its range.
+    /// The text has the form of RFC 3339: the milliseconds since the epoch, or `None` if a field is out of its range or if
+    /// another character stands for the `T`.
     Names(Option<i64>),
     /// The text has another form, which ISO 8601 may allow. Or it has a leap second or more than 40 characters, which the
     /// receiver may read or not.
@@ -64,8 +65,11 @@ enum Rfc3339 {
 fn rfc_3339(text: &str) -> Rfc3339 {
     let text = text.trim();
     let bytes = text.as_bytes();
-    if bytes.len() > 40 || bytes.len() < 20 || !has_form(&bytes[..19], b"dddd-dd-ddTdd:dd:dd") {
+    if bytes.len() > 40 || bytes.len() < 20 || !has_form(&bytes[..19], b"dddd-dd-dd?dd:dd:dd") {
         return Rfc3339::Other;
+    }
+    if !has_form(&bytes[10..11], b"T") {
+        return Rfc3339::Names(None);
     }
     let number = |from: usize, to: usize| {
         bytes[from..to]
@@ -103,11 +107,12 @@ fn rfc_3339(text: &str) -> Rfc3339 {
     }))
 }
 
-/// `d` stands for a digit, and `T` for the letter in any case or a blank.
+/// `d` stands for a digit, `T` for the letter in any case or a blank, and `?` for any byte.
 fn has_form(bytes: &[u8], form: &[u8]) -> bool {
     let fits = |(byte, form): (&u8, &u8)| match form {
         b'd' => byte.is_ascii_digit(),
         b'T' => matches!(byte, b'T' | b't' | b' '),
+        b'?' => true,
         _ => byte == form,
     };
     bytes.len() == form.len() && bytes.iter().zip(form).all(fits)
