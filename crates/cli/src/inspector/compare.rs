@@ -3,11 +3,10 @@
 //! The receiver compares type and data as JSON: the order of members, blanks and spelling do not count. So both sides are
 //! written in one form, with sorted members, and compared line by line.
 
-use std::collections::BTreeMap;
-
 use serde::Serialize;
 use serde_json::value::RawValue;
 use sonotheia_webhook::event::{Event, Payload};
+use sonotheia_webhook::json::{Members, exact_number};
 
 use super::pretty::shortened;
 
@@ -80,10 +79,10 @@ impl Writer {
         let text = value.get();
         let (members, brackets): (Vec<(String, &RawValue)>, _) = match text.as_bytes().first()? {
             b'{' => {
-                let members: BTreeMap<String, &RawValue> = serde_json::from_str(text).ok()?;
-                let named = members.into_iter();
+                let members = Members::parse(text).ok()?;
+                let named = members.sorted().into_iter();
                 let named = named
-                    .map(|(name, value)| Some((format!("{}: ", serde_json::to_string(&name).ok()?), value)));
+                    .map(|(name, value)| Some((format!("{}: ", serde_json::to_string(name).ok()?), *value)));
                 (named.collect::<Option<_>>()?, ["{", "}"])
             }
             b'[' => {
@@ -96,7 +95,7 @@ impl Writer {
                 let written = serde_json::to_string(&string).ok()?;
                 return self.line(depth, name, &written, end, written.clone());
             }
-            _ => return self.line(depth, name, text, end, number(text)),
+            _ => return self.line(depth, name, text, end, exact(text)),
         };
         let [open, close] = brackets;
         if members.is_empty() {
@@ -112,25 +111,12 @@ impl Writer {
     }
 }
 
-/// A number in one form: `1.50` and `15e-1` are equal. Other words, such as `true`, stay as they are.
-fn number(text: &str) -> String {
-    let unsigned = text.trim_start_matches('-');
-    let (mantissa, exponent) = unsigned.split_once(['e', 'E']).unwrap_or((unsigned, "0"));
-    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
-    let Ok(exponent) = exponent.parse::<i64>() else {
-        return text.to_owned();
-    };
-    let digits = [whole, fraction].concat();
-    if !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-        return text.to_owned();
+/// A number in one form. Other words, such as `true`, stay as they are.
+fn exact(text: &str) -> String {
+    match text.as_bytes().first() {
+        Some(b'-' | b'0'..=b'9') => exact_number(text).into_owned(),
+        _ => text.to_owned(),
     }
-    let significant = digits.trim_end_matches('0');
-    if significant.trim_start_matches('0').is_empty() {
-        return "0".to_owned();
-    }
-    let power = i128::from(exponent) + (digits.len() - significant.len()) as i128 - fraction.len() as i128;
-    let sign = if text.starts_with('-') { "-" } else { "" };
-    format!("{sign}{}e{power}", significant.trim_start_matches('0'))
 }
 
 /// Aligns two sides by their longest common sequence of lines.
@@ -245,6 +231,10 @@ mod tests {
             1
         );
         assert_eq!(differing(r#"{"a":"1"}"#, r#"{"a":1}"#).len(), 1);
+        assert_eq!(
+            differing(r#"{"a":1}"#, r#"{"a":2,"a":1}"#),
+            [pair("", "\"a\": 2,")]
+        );
     }
 
     #[test]
