@@ -23,6 +23,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use axum::Router;
+use axum::response::Response;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use lambda_http::lambda_runtime::LambdaEvent;
@@ -68,13 +69,14 @@ impl Handler {
         let begun = (self.app.sources.now(), Instant::now());
         // The router answers its own panics.
         let routed = AssertUnwindSafe(self.route(&payload, &invocation)).catch_unwind();
-        let error = match routed.await {
+        let (shape, error) = match routed.await {
             Ok(Ok(reply)) => return reply,
-            Ok(Err(EventError::NotHttp)) => HttpError::NotHttp,
-            Ok(Err(error @ EventError::NotBase64)) => HttpError::Internal(error.into()),
-            Err(_) => HttpError::panic(),
+            Ok(Err(EventError::NotHttp)) => (Shape::Unknown, HttpError::NotHttp),
+            Ok(Err(error @ EventError::NotBase64(shape))) => (shape, HttpError::Internal(error.into())),
+            Err(_) => (Shape::Unknown, HttpError::panic()),
         };
-        self.refuse(error, &invocation, begun).await
+        let response = self.refuse(error, &invocation, begun);
+        Reply::new(shape, response).await
     }
 
     async fn route(&self, payload: &RawValue, invocation: &Invocation) -> Result<Reply, EventError> {
@@ -85,7 +87,7 @@ impl Handler {
     }
 
     /// Answers an invocation that does not reach the router.
-    async fn refuse(&self, error: HttpError, invocation: &Invocation, begun: (Timestamp, Instant)) -> Reply {
+    fn refuse(&self, error: HttpError, invocation: &Invocation, begun: (Timestamp, Instant)) -> Response {
         let mut response = error.into_response(invocation);
         router::add_headers(&mut response, invocation);
         self.app.telemetry.write(&Line {
@@ -99,8 +101,7 @@ impl Handler {
             delivery: None,
             cold_start: self.app.telemetry.is_cold_start(),
         });
-        // All four fronts understand this shape.
-        Reply::new(Shape::Payload2, response).await
+        response
     }
 }
 

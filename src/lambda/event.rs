@@ -25,6 +25,8 @@ pub enum Shape {
     Payload2,
     /// Application Load Balancers.
     Alb,
+    /// An event whose front is not known. Every front accepts its answer, which has only the members that all fronts share.
+    Unknown,
 }
 
 /// The reason why a payload is not a request for the router.
@@ -35,7 +37,7 @@ pub enum EventError {
     NotHttp,
     /// The front says that the body is base64, and it is not.
     #[error("the event's body is not base64")]
-    NotBase64,
+    NotBase64(Shape),
 }
 
 /// The characters that no query has.
@@ -64,7 +66,8 @@ pub fn read(payload: &[u8]) -> Result<(Shape, Request<Body>), EventError> {
     }
     .ok_or(EventError::NotHttp)?;
 
-    let mut request = Request::new(Body::from(body(&event)?));
+    let body = body(&event).ok_or(EventError::NotBase64(shape))?;
+    let mut request = Request::new(Body::from(body));
     *request.method_mut() = method;
     *request.uri_mut() = uri(&path, &query);
     *request.headers_mut() = headers(&event);
@@ -193,24 +196,26 @@ fn append(headers: &mut HeaderMap, name: &HeaderName, value: HeaderValue) {
     let _ = headers.try_append(name, value);
 }
 
-/// A header's value, with `?` for each control character. The value stays, so that a repeated header stays repeated.
+/// A header's value, with `?` for each control character but a tab, which HTTP allows (RFC 9110, section 5.5). The value stays,
+/// so that a repeated header stays repeated.
 fn header_value(mut value: Vec<u8>) -> HeaderValue {
     for byte in &mut value {
-        if byte.is_ascii_control() {
+        if byte.is_ascii_control() && *byte != b'\t' {
             *byte = b'?';
         }
     }
     HeaderValue::from_bytes(&value).unwrap_or_else(|_| HeaderValue::from_static(""))
 }
 
-/// The bytes that the sender signed. A body that is not a string is its own JSON text.
-fn body(event: &Members<'_>) -> Result<Bytes, EventError> {
+/// The bytes that the sender signed. A body that is not a string is its own JSON text. `None` if the body should be base64, and
+/// is not.
+fn body(event: &Members<'_>) -> Option<Bytes> {
     let body = event.get("body").and_then(text).unwrap_or_default();
     let is_base64 = event.get("isBase64Encoded").is_some_and(is_true);
     if is_base64 {
         decode(&body)
     } else {
-        Ok(body.into_owned().into())
+        Some(body.into_owned().into())
     }
 }
 
@@ -220,11 +225,11 @@ fn is_true(value: &RawValue) -> bool {
 
 /// Decodes base64 as the fronts write it, and in its other usual spellings: with line breaks (MIME), without padding, or with
 /// the alphabet for URLs.
-fn decode(body: &[u8]) -> Result<Bytes, EventError> {
+fn decode(body: &[u8]) -> Option<Bytes> {
     let decoded = BASE64
         .decode(body)
         .or_else(|_| BASE64.decode(in_standard_alphabet(body)));
-    decoded.map(Bytes::from).map_err(|_| EventError::NotBase64)
+    decoded.ok().map(Bytes::from)
 }
 
 fn in_standard_alphabet(body: &[u8]) -> Vec<u8> {

@@ -40,7 +40,7 @@ impl Serialize for Reply {
         if self.shape != Shape::Payload1 {
             reply.serialize_entry("headers", &Headers(&self.headers, |value| value))?;
         }
-        if self.shape != Shape::Payload2 {
+        if matches!(self.shape, Shape::Payload1 | Shape::Alb) {
             reply.serialize_entry("multiValueHeaders", &Headers(&self.headers, |value| [value]))?;
         }
         if self.shape == Shape::Payload2 {

@@ -88,10 +88,14 @@ impl Sent<'_> {
             return Some(self.encode(&format!("/{rest}")));
         }
         let id = if self.decoded {
-            // A slash in the id looks like any other slash, so the id is the whole rest.
-            let whole = |id: &String| below_base(path, &format!("{literal}{id}")).is_some();
+            // A slash in the id looks like any other slash, so the id is the whole rest. Only the parameter tells a slash at
+            // the end of the id from the ignored slash at the end of the path.
+            let is_rest = |id: &String| {
+                let tail = format!("{literal}{id}");
+                below_base(self.path, &tail).or(below_base(path, &tail)).is_some()
+            };
             parameter(name)
-                .filter(whole)
+                .filter(is_rest)
                 .or_else(|| rest_below_base(path, literal).map(str::to_owned))?
         } else {
             let (_, id) = path.rsplit_once('/')?;
@@ -257,6 +261,19 @@ mod tests {
                 "/results/results/x",
                 Some("results/x"),
                 "/results/results%2Fx",
+            ),
+            (
+                "/events/{event_id}",
+                "/live/events/a/",
+                Some("a/"),
+                "/events/a%2F",
+            ),
+            ("/events/{event_id}", "/live/events/a/", Some("a"), "/events/a"),
+            (
+                "/events/{event_id}",
+                "/live/events/a//",
+                Some("a/"),
+                "/events/a%2F",
             ),
             (
                 "/events/{event_id}",

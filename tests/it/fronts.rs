@@ -28,7 +28,13 @@ async fn invoke(receiver: &Receiver, event: &Value) -> (u16, Value, Value) {
     context.xray_trace_id = Some("Root=1-6970c8c0-0123456789abcdef01234567".into());
     let Ok(reply) = gateway.call(LambdaEvent::new(payload, context)).await;
     let reply = serde_json::to_value(&reply).expect("a reply");
-    if event["version"] == "2.0" || reply.get("multiValueHeaders").is_none() {
+    // A REST API refuses members that it does not know.
+    assert_eq!(
+        reply.get("cookies").is_some(),
+        event["version"] == "2.0",
+        "{reply}"
+    );
+    if event["version"] == "2.0" {
         // `cargo lambda watch` reads the answer by this type.
         serde_json::from_value::<ApiGatewayV2httpResponse>(reply.clone()).expect("an answer of payload 2.0");
     }

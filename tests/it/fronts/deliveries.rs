@@ -140,9 +140,20 @@ async fn an_invocation_that_is_not_an_http_request_gets_an_answer_and_never_a_fu
     for (front, template) in FRONTS {
         let mut event = event(template, "not base64!", &sign("", SECRET));
         event["isBase64Encoded"] = json!(true);
-        let (status, answer, _) = invoke(&receiver, &event).await;
+        let (status, answer, reply) = invoke(&receiver, &event).await;
         assert_eq!((status, &answer["code"]), (500, &json!("internal")), "{front}");
         assert_line(&receiver, 500);
+        // The answer has the shape of a usual answer.
+        let (_, _, usual) = invoke(&receiver, &self::event(template, "{}", &sign("", SECRET))).await;
+        let members = |reply: &Value| {
+            reply
+                .as_object()
+                .expect("an object")
+                .keys()
+                .cloned()
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(members(&reply), members(&usual), "{front}");
     }
     assert_eq!(receiver.log.text().matches("\"ColdStart\":1").count(), 1);
 }
@@ -158,6 +169,18 @@ fn assert_line(receiver: &Receiver, status: u16) {
     let outcome = if status == 500 { "internal" } else { "refused" };
     assert_eq!(line["outcome"], outcome);
     assert_eq!(line["request_id"], "8476a536-e9f4-11e8-9739-2dfe598c3fcd");
+}
+
+#[tokio::test]
+async fn blanks_and_tabs_around_the_signature_are_ignored() {
+    let receiver = Receiver::start().await;
+    for (i, (front, template)) in FRONTS.into_iter().enumerate() {
+        let body = deepfake(&format!("event-{i}"), "session-1", 0.5).to_string();
+        // The template is JSON text, so the tabs are escaped.
+        let signature = format!("\\t {}\\t", sign(&body, SECRET));
+        let (status, answer, _) = invoke(&receiver, &event(template, &body, &signature)).await;
+        assert_eq!(status, 200, "{front}: {answer}");
+    }
 }
 
 #[tokio::test]
