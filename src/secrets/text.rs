@@ -7,6 +7,9 @@ use serde::Deserialize;
 
 use crate::signature::EmptySecret;
 
+/// The name of the object's member.
+const MEMBER: &str = "webhook_secret";
+
 /// A version that is no usable secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UnusableSecret {
@@ -64,11 +67,15 @@ pub fn key(text: Option<&str>) -> Result<String, UnusableSecret> {
 }
 
 /// Returns true if the text begins like a JSON object, perhaps behind blanks, a byte order mark, quotes or a bracket, or
-/// if it holds the name of the object's member.
+/// if it gives a value to `webhook_secret`, or is that name and nothing else.
 fn looks_like_json(text: &str) -> bool {
     let wrapping =
         |c: char| c.is_whitespace() || matches!(c, '\u{feff}' | '"' | '\'' | '`' | '\\' | '[' | '(');
-    text.trim_start_matches(wrapping).starts_with('{') || text.contains("webhook_secret")
+    let is_named = text.match_indices(MEMBER).any(|(at, member)| {
+        let behind = text[at + member.len()..].trim_start_matches(wrapping);
+        behind.starts_with([':', '='])
+    });
+    is_named || text.trim_matches(wrapping) == MEMBER || text.trim_start_matches(wrapping).starts_with('{')
 }
 
 #[cfg(test)]
@@ -86,6 +93,8 @@ mod tests {
             "\"quoted\"",
             "[1]",
             "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+            "acme_webhook_secret_7f3a",
+            "webhook_secret_7f3a=",
             "é",
         ] {
             assert_eq!(key(Some(text)).as_deref(), Ok(text));
@@ -117,6 +126,9 @@ mod tests {
             r#""webhook_secret":"s"}"#,
             "{webhook_secret: s}",
             "webhook_secret=s",
+            "webhook_secret",
+            "\"webhook_secret\"",
+            "export SONOTHEIA_webhook_secret = s",
             "{",
             r#"{"webhook_secret":"s"} {}"#,
         ] {
