@@ -296,6 +296,7 @@ mod tests {
             ("AWS_MAX_ATTEMPTS", "many"),
             ("AWS_RETRY_MODE", "x"),
             ("AWS_USE_FIPS_ENDPOINT", "yes"),
+            ("AWS_USE_FIPS_ENDPOINT", "true "),
             ("AWS_USE_DUALSTACK_ENDPOINT", "1"),
             ("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "no"),
             ("AWS_ACCOUNT_ID_ENDPOINT_MODE", "sometimes"),
@@ -320,6 +321,23 @@ mod tests {
             ("SSL_CERT_FILE", "/no/such/file"),
         ]);
         assert_eq!(several.expect_err("three faults").0.len(), 3);
+    }
+
+    #[test]
+    fn an_empty_endpoint_changes_nothing_if_the_sdk_ignores_all_endpoints() {
+        let endpoints = |ignores: &str| {
+            let variables = [
+                ("AWS_ENDPOINT_URL", "http://127.0.0.1:8000"),
+                ("AWS_ENDPOINT_URL_DYNAMODB", ""),
+                ("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", ignores),
+            ];
+            of_function(&variables).expect("no fault").1.endpoints
+        };
+        assert!(endpoints("True").is_none());
+        for ignores in ["false", ""] {
+            let all = endpoints(ignores).expect("the receiver sets the endpoints").all;
+            assert_eq!(all.as_deref(), Some("http://127.0.0.1:8000"));
+        }
     }
 
     #[test]

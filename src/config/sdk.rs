@@ -15,13 +15,15 @@ const DEFAULT_REGION: &str = "AWS_DEFAULT_REGION";
 const ENDPOINT: &str = "AWS_ENDPOINT_URL";
 const DYNAMODB: &str = "AWS_ENDPOINT_URL_DYNAMODB";
 const SECRETS_MANAGER: &str = "AWS_ENDPOINT_URL_SECRETS_MANAGER";
+const BOOLEANS: [&str; 2] = ["true", "false"];
 
 /// The settings that the receiver takes from the SDK's variables.
 #[derive(Clone, Debug, Default)]
 pub struct SdkSettings {
     /// `AWS_REGION`, else `AWS_DEFAULT_REGION`. `None` if neither is set: the SDK then asks its other sources.
     pub region: Option<String>,
-    /// The endpoints, if one of their variables is empty. The SDK does not treat an empty variable as unset.
+    /// The endpoints, if one of their variables is empty. The SDK does not treat an empty variable as unset. `None` if the SDK
+    /// ignores all of these variables.
     pub endpoints: Option<Endpoints>,
     /// The certificates in the file that `SSL_CERT_FILE` names.
     pub roots: Vec<CertificateDer<'static>>,
@@ -67,13 +69,10 @@ impl SdkSettings {
             variables.number("AWS_MAX_ATTEMPTS", 1..=u32::MAX);
         }
         variables.one_of("AWS_RETRY_MODE", &["standard", "adaptive", "legacy"]);
-        for name in [
-            "AWS_USE_FIPS_ENDPOINT",
-            "AWS_USE_DUALSTACK_ENDPOINT",
-            "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS",
-        ] {
-            variables.one_of(name, &["true", "false"]);
-        }
+        variables.one_of("AWS_USE_FIPS_ENDPOINT", &BOOLEANS);
+        variables.one_of("AWS_USE_DUALSTACK_ENDPOINT", &BOOLEANS);
+        let ignores_endpoints =
+            variables.one_of("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", &BOOLEANS) == Some("true");
         variables.one_of(
             "AWS_ACCOUNT_ID_ENDPOINT_MODE",
             &["preferred", "disabled", "required"],
@@ -89,7 +88,7 @@ impl SdkSettings {
         }
         variables.finish(Self {
             region: region.or(default_region),
-            endpoints: has_empty.then_some(endpoints),
+            endpoints: (has_empty && !ignores_endpoints).then_some(endpoints),
             roots,
         })
     }

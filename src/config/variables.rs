@@ -65,13 +65,18 @@ impl<L: Fn(&str) -> Option<OsString>> Variables<L> {
         value
     }
 
-    /// Reads one of these words, in any case.
-    pub fn one_of(&mut self, name: &'static str, words: &[&str]) {
-        if let Some(value) = self.text(name)
-            && !words.iter().any(|word| value.trim().eq_ignore_ascii_case(word))
-        {
-            self.fault(name, format!("is not one of {}", words.join(", ")));
+    /// Reads one of these words, in any case and without blanks around it. The SDK ignores other values of some variables.
+    pub fn one_of(&mut self, name: &'static str, words: &[&'static str]) -> Option<&'static str> {
+        let value = self.text(name)?;
+        let word = words
+            .iter()
+            .find(|word| value.eq_ignore_ascii_case(word))
+            .copied();
+        if word.is_none() {
+            let fault = format!("is not one of {}, without blanks around it", words.join(", "));
+            self.fault(name, fault);
         }
+        word
     }
 
     /// Returns the value, if no variable has a fault.
