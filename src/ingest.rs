@@ -217,7 +217,6 @@ impl<'a> Judged<'a> {
         event_id: &'r str,
         token: DeliveryToken,
     ) -> NewRecord<'r> {
-        let days = event.retention_days.unwrap_or(0).max(self.retention_days);
         let counts_from = event
             .occurred_at
             .map_or(self.received_at, |time| time.max(self.received_at));
@@ -229,12 +228,19 @@ impl<'a> Judged<'a> {
             problems: Cow::Borrowed(&event.problems),
             body: self.body,
             received_at: self.received_at,
-            expires_at: counts_from.plus_days(days),
+            expires_at: counts_from.plus_days(self.retention_of(Some(event))),
             token,
         }
     }
 
-    /// The record's key is the hash of the body, so it never takes the place of an event.
+    /// The retention in days: the receiver's, or longer if the event asks for it.
+    fn retention_of(&self, event: Option<&Event<'_>>) -> u32 {
+        let asked = event.and_then(|event| event.retention_days);
+        asked.unwrap_or(0).max(self.retention_days)
+    }
+
+    /// The record's key is the hash of the body, so it never takes the place of an event. The retention counts from the receipt,
+    /// since the event's own time may be the reason for the rejection.
     fn rejected_record(&self, code: &'static str, problem: &Problem, token: DeliveryToken) -> NewRecord<'_> {
         let of_event = self.event().into_iter().flat_map(|event| &event.problems);
         NewRecord {
@@ -245,7 +251,7 @@ impl<'a> Judged<'a> {
             problems: [problem].into_iter().chain(of_event).cloned().collect(),
             body: self.body,
             received_at: self.received_at,
-            expires_at: self.received_at.plus_days(self.retention_days),
+            expires_at: self.received_at.plus_days(self.retention_of(self.event())),
             token,
         }
     }

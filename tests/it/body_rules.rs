@@ -193,6 +193,28 @@ async fn a_record_lives_from_the_later_of_receipt_and_signed_time() {
 }
 
 #[tokio::test]
+async fn a_rejected_event_that_asks_for_its_own_retention_gets_it_too() {
+    let receiver = Receiver::start().await;
+    let sar = |case: &str, days: u32| {
+        let data = json!({"case_id": case, "compliance": {"retention_period_days": days}});
+        json!({"id": "event-1", "type": "sar.submitted", "data": data}).to_string()
+    };
+    receiver.deliver(sar("case-1", 1825)).await.received(false);
+    // Longer than the receiver's 90 days, and shorter.
+    for (days, kept) in [(1825, 1825), (30, 90)] {
+        let conflict = sar("case-2", days);
+        receiver.deliver(&conflict).await.expect(409, "event_conflict");
+        let record = receiver.app.store.get(&rejected_key(conflict.as_bytes())).await;
+        let record = record.unwrap().unwrap();
+        let Some(Parsed::Moment(received)) = Timestamp::parse(&record.received_at) else {
+            panic!("{}", record.received_at);
+        };
+        let rest = record.expires_at.as_millis() - received.plus_days(kept).as_millis();
+        assert!((0..1000).contains(&rest), "{days}: {rest}");
+    }
+}
+
+#[tokio::test]
 async fn a_time_with_an_offset_is_the_same_moment_in_utc() {
     let receiver = Receiver::start().await;
     let utc = Timestamp::from_millis(Timestamp::now().as_millis() / 1000 * 1000);

@@ -78,21 +78,23 @@ fn retention(given: Option<u32>, newest: &[Record]) -> Result<u32, RemoteError> 
 }
 
 /// The whole days that the deployment keeps a record, from the time of receipt or of the event, whichever is later. `None`
-/// if the record does not say, because its event asked for its own, longer retention.
+/// if the record does not say: its event asked for its own, longer retention, or its body is erased.
 fn kept_days(record: &Record) -> Option<u32> {
     let moment = |text: &str| match Timestamp::parse(text) {
         Some(Parsed::Moment(time)) => Some(time),
         _ => None,
     };
     let mut begin = moment(&record.received_at)?;
-    let mut own = 0;
-    // The receiver keeps every rejected record for its retention, from the receipt on.
-    if record.outcome == Outcome::Accepted {
-        let body = record.body.as_deref()?;
-        own = Event::parse(body, 1.0).ok()?.retention_days.unwrap_or(0);
-        if let Some(occurred) = record.occurred_at.as_deref().and_then(moment) {
-            begin = begin.max(occurred);
-        }
+    let own = match (Event::parse(record.body.as_deref()?, 1.0), record.outcome) {
+        (Ok(event), _) => event.retention_days.unwrap_or(0),
+        (Err(_), Outcome::Rejected) => 0,
+        (Err(_), Outcome::Accepted) => return None,
+    };
+    // The receiver keeps a rejected record from the receipt on.
+    if record.outcome == Outcome::Accepted
+        && let Some(occurred) = record.occurred_at.as_deref().and_then(moment)
+    {
+        begin = begin.max(occurred);
     }
     let days = (record.expires_at.as_millis() - begin.as_millis()) / DAY;
     u32::try_from(days)
@@ -173,12 +175,17 @@ mod tests {
             retention(None, &[erased]),
             Err(RemoteError::NoRetention)
         ));
-        let rejected = Record {
+        let rejected = |body: &str| Record {
             outcome: Outcome::Rejected,
-            body: None,
+            body: Some(body.into()),
             ..new.clone()
         };
-        assert!(matches!(retention(None, &[rejected]), Ok(90)));
+        assert!(matches!(retention(None, &[rejected("not JSON")]), Ok(90)));
+        let conflict = r#"{"id":"e","type":"t","data":{"compliance":{"retention_period_days":90}}}"#;
+        assert!(matches!(
+            retention(None, &[rejected(conflict)]),
+            Err(RemoteError::NoRetention)
+        ));
         // The event happened 2 hours after its receipt, by the sender's clock.
         let ahead = record("2026-02-01T00:00:00.000Z", 90, Some("2026-02-01T02:00:00.000Z"));
         assert!(matches!(retention(None, &[ahead]), Ok(89)));
