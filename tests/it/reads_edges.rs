@@ -1,6 +1,6 @@
 //! The reads at their edges: large records, rejected bodies, late index entries, half answers of DynamoDB.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use base64::Engine;
@@ -163,6 +163,23 @@ async fn an_answer_fits_a_load_balancer_whatever_the_records_hold() {
 }
 
 #[tokio::test]
+async fn an_answer_that_cannot_hold_the_data_and_the_body_has_the_body() {
+    let mut config = Config::new(TABLE, SecretSource::Fixed(SECRET.into()));
+    config.max_body_bytes = 358_400;
+    let receiver = Receiver::with(config, None, None).await;
+    let event = format!(
+        r#"{{"id":"event-1","type":"t","data":{{"pad":"{}"}}}}"#,
+        r#"\""#.repeat(175_000)
+    );
+    receiver.deliver(&event).await.received(false);
+    let plain = receiver.get("/events/event-1").await.body;
+    assert!(plain["data"].is_object() && response_bytes(&plain) < LIMIT);
+    let whole = receiver.get("/events/event-1?include=body").await.body;
+    assert!(whole.get("data").is_none() && response_bytes(&whole) < LIMIT);
+    assert_eq!(whole["body_base64"], STANDARD.encode(&event));
+}
+
+#[tokio::test]
 async fn a_list_fits_a_load_balancer_whatever_the_ids_hold() {
     let receiver = Receiver::start().await;
     for i in 0..100 {
@@ -218,11 +235,15 @@ async fn a_later_page_never_shows_a_record_that_is_newer_than_the_first_page() {
 }
 
 #[tokio::test]
-async fn keys_that_dynamodb_leaves_unprocessed_are_asked_for_again() {
-    static LEFT: AtomicBool = AtomicBool::new(false);
-    LEFT.store(true, Ordering::SeqCst);
+async fn keys_that_dynamodb_leaves_unprocessed_are_asked_for_again_after_a_pause() {
+    static CALLS: Mutex<Vec<Instant>> = Mutex::new(Vec::new());
     let fault = Fault::Rewrite(|request, (status, answer)| {
-        if !request.contains("BatchGetItem") || !LEFT.swap(false, Ordering::SeqCst) {
+        if !request.contains("BatchGetItem") {
+            return (status, answer);
+        }
+        let mut calls = CALLS.lock().unwrap();
+        calls.push(Instant::now());
+        if calls.len() > 1 {
             return (status, answer);
         }
         let asked: Value = serde_json::from_str(request.split_once("\r\n\r\n").unwrap().1).unwrap();
@@ -235,10 +256,9 @@ async fn keys_that_dynamodb_leaves_unprocessed_are_asked_for_again() {
         .deliver(deepfake("event-1", "session-1", 0.5).to_string())
         .await
         .received(false);
-    let begun = Instant::now();
     let answer = receiver.get("/results/session-1").await;
     assert_eq!(ids(&answer), ["event-1"]);
-    // The receiver gives DynamoDB a moment.
-    assert!(begun.elapsed() >= Duration::from_millis(50));
-    assert!(!LEFT.load(Ordering::SeqCst), "the fault happened");
+    let calls = CALLS.lock().unwrap();
+    assert_eq!(calls.len(), 2);
+    assert!(calls[1] - calls[0] >= Duration::from_millis(50), "{calls:?}");
 }
