@@ -57,6 +57,14 @@ struct Subject {
     event: Option<String>,
 }
 
+impl Subject {
+    /// The id of the session or of the event: clap takes exactly one of them.
+    fn id(&self) -> &str {
+        let id = self.session.as_ref().or(self.event.as_ref());
+        id.map_or("", String::as_str)
+    }
+}
+
 fn id(text: &str) -> Result<String, &'static str> {
     // The limit of a session's id; no key is longer.
     match text.len() {
@@ -117,11 +125,7 @@ impl Erase {
             (None, event) => event.iter().cloned().collect(),
         };
         if !self.skip_rejected {
-            let names = match (&self.subject.session, &self.subject.event) {
-                (Some(session), _) => find::Named::Session(session),
-                (None, event) => find::Named::Event(event.as_deref().unwrap_or_default()),
-            };
-            for key in find::rejected(store, &names).await.map_err(of_table)? {
+            for key in find::rejected(store, self.subject.id()).await.map_err(of_table)? {
                 if !keys.contains(&key) {
                     keys.push(key);
                 }
@@ -177,7 +181,9 @@ fn asked_until(record: &Record) -> Option<Timestamp> {
             let days = event.retention_days?;
             let received = moment(&record.received_at);
             let begin = received.max(event.occurred_at);
-            Some(begin.map_or(record.expires_at, |begin| begin.plus_days(days)))
+            // No record is kept beyond its expiry: DynamoDB deletes it.
+            let asked = begin.map_or(record.expires_at, |begin| begin.plus_days(days));
+            Some(asked.min(record.expires_at))
         }
         // Today's rules cannot read this accepted event, so the retention that it asks for is unknown. The record counts as
         // kept until it expires.

@@ -8,7 +8,6 @@ mod cursor;
 mod error;
 mod listener;
 mod out;
-mod seen;
 mod source;
 mod window;
 
@@ -24,9 +23,9 @@ use self::application::Application;
 use self::cursor::{Cursor, Identity};
 pub use self::error::ListenError;
 pub use self::listener::Listener;
-use self::seen::Seen;
 use self::source::Source;
 use super::reads::Place;
+use super::seen::Seen;
 use super::times;
 use crate::address;
 use crate::args::note;

@@ -7,5 +7,6 @@ pub mod listing;
 pub mod prefix;
 pub mod reads;
 pub mod results;
+mod seen;
 pub mod tail;
 pub mod times;

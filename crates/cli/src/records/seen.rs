@@ -1,4 +1,4 @@
-//! The events that are settled: delivered, or skipped for a reason.
+//! The records that are settled: shown, delivered, or skipped for a reason.
 //!
 //! A record's time of receipt is the time when its delivery began. The write takes some seconds, and the index follows the
 //! table, so a record may appear after records that are newer. Each look therefore begins a while before the newest record,

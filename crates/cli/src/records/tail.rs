@@ -1,6 +1,5 @@
 //! `tail`: the newest records, oldest first, and then the records that come.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 use clap::Args;
@@ -10,15 +9,12 @@ use sonotheia_webhook::timestamp::{Parsed, Timestamp};
 use super::listing::{Found, Listing, Query};
 use super::reads::{Place, Reader};
 use super::results::document;
+use super::seen::Seen;
 use crate::args::{note, print};
 use crate::event_type;
 use crate::failure::Failure;
 use crate::interrupt;
 use crate::show::{Row, Table, safe_json};
-
-/// How far behind the newest record a record may still appear. Its time of receipt is the time when its delivery begins;
-/// the write takes some seconds, and the index follows the table.
-const LATE: Duration = Duration::from_secs(60);
 
 /// The number of times in a row that the receiver may fail to answer.
 const MAX_FAILURES: u32 = 5;
@@ -68,7 +64,7 @@ impl Tail {
         };
         // This look comes first, so that a record that arrives between the two looks counts as new.
         let seen = if self.follow {
-            Some(Seen::begin(&reader).await?)
+            Some(settle_all(&reader).await?)
         } else {
             None
         };
@@ -91,7 +87,7 @@ impl Tail {
         match seen {
             Some(mut seen) => {
                 for found in &listing.found {
-                    seen.is_new(&found.row);
+                    settle(&mut seen, &found.row);
                 }
                 self.follow(&reader, seen, out).await
             }
@@ -104,11 +100,11 @@ impl Tail {
         let mut failures = 0;
         loop {
             tokio::time::sleep(interval).await;
-            match seen.since(reader).await {
+            match since(reader, &seen).await {
                 Ok(listing) => {
                     failures = 0;
                     for found in listing.found.iter().rev() {
-                        if seen.is_new(&found.row) && self.wants(&found.row) {
+                        if settle(&mut seen, &found.row) && self.wants(&found.row) {
                             out.record(found)?;
                         }
                     }
@@ -161,52 +157,35 @@ impl Out {
     }
 }
 
-/// The records of the last minute. A record that appears late is new if it is not among them.
-struct Seen {
-    newest: Timestamp,
-    shown: HashMap<String, Timestamp>,
+/// Settles all records up to now, those of the last minute by their ids.
+async fn settle_all(reader: &Reader) -> Result<Seen, Failure> {
+    let mut seen = Seen::since(Timestamp::from_millis(0));
+    for found in reader.list(&Query::default(), 1).await?.found {
+        settle(&mut seen, &found.row);
+    }
+    for found in since(reader, &seen).await?.found.iter().rev() {
+        settle(&mut seen, &found.row);
+    }
+    Ok(seen)
 }
 
-impl Seen {
-    /// All records of the last minute, by the receiver's clock and not by this machine's.
-    async fn begin(reader: &Reader) -> Result<Self, Failure> {
-        let mut seen = Self {
-            newest: Timestamp::now().minus_days(1),
-            shown: HashMap::new(),
-        };
-        for found in reader.list(&Query::default(), 1).await?.found {
-            seen.is_new(&found.row);
-        }
-        for found in seen.since(reader).await?.found {
-            seen.is_new(&found.row);
-        }
-        Ok(seen)
-    }
+/// All records since the place where the next look begins, newest first.
+async fn since(reader: &Reader, seen: &Seen) -> Result<Listing, Failure> {
+    let query = Query {
+        from: Some(seen.from()),
+        ..Query::default()
+    };
+    reader.list(&query, usize::MAX).await
+}
 
-    /// All records since the place where the next look begins.
-    async fn since(&self, reader: &Reader) -> Result<Listing, Failure> {
-        let query = Query {
-            from: Some(self.from()),
-            ..Query::default()
-        };
-        reader.list(&query, usize::MAX).await
-    }
-
-    fn from(&self) -> Timestamp {
-        Timestamp::from_millis(self.newest.as_millis() - LATE.as_millis() as i64)
-    }
-
-    fn is_new(&mut self, row: &Row) -> bool {
-        let received = match Timestamp::parse(&row.received_at) {
-            Some(Parsed::Moment(time)) => time,
-            _ => self.newest,
-        };
-        self.newest = self.newest.max(received);
-        self.shown.insert(row.event_id.clone(), received).is_none()
-    }
-
-    fn forget(&mut self) {
-        let from = self.from();
-        self.shown.retain(|_, received| *received >= from);
-    }
+/// Settles a record. Returns true if it is new.
+fn settle(seen: &mut Seen, row: &Row) -> bool {
+    let is_new = seen.is_new(&row.event_id);
+    let now = Timestamp::now();
+    let received_at = match Timestamp::parse(&row.received_at) {
+        Some(Parsed::Moment(time)) => time,
+        _ => now,
+    };
+    seen.settle(row.event_id.clone(), received_at, now);
+    is_new
 }

@@ -131,7 +131,7 @@ fn a_session_is_erased_over_all_pages_with_the_rejected_records_that_name_it() {
 }
 
 /// Stores an event as accepted at `received`, by the receiver's rules of a retention of `days`.
-async fn put(store: &Store, event: &Value, received: Timestamp, days: u32) {
+pub(super) async fn put(store: &Store, event: &Value, received: Timestamp, days: u32) {
     let body = event.to_string();
     let event = Event::parse(body.as_bytes(), 0.8).unwrap();
     let record = NewRecord {

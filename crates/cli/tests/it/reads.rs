@@ -2,10 +2,14 @@
 
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
+use std::time::Duration;
 
 use serde_json::{Value, json};
+use sonotheia_webhook::store::Store;
+use sonotheia_webhook::timestamp::Timestamp;
 
-use super::{Running, document, failed, run, serve, sonotheia, succeeded, text};
+use super::erase::put;
+use super::{Running, document, failed, run, runtime, serve, sonotheia, succeeded, text};
 use testkit::{SECRET, deepfake};
 
 #[test]
@@ -119,10 +123,14 @@ fn an_event_is_shown_whole_and_its_body_byte_for_byte() {
 #[test]
 fn tail_follows_and_shows_each_record_once() {
     let server = serve(&[], Some(SECRET));
+    // A receiver whose clock was two hours ahead stored this record.
+    let ahead = Timestamp::now().plus(Duration::from_secs(7200));
+    let store = Store::new(server.dynamodb(), "sonotheia-events");
+    runtime().block_on(put(&store, &deepfake("ahead", "session", 0.5), ahead, 90));
     server.samples(&["sar.filed", "sar.submitted", "mfa.failed"]);
     for place in [server.table(), vec!["--url", &server.url]] {
         let arguments = [
-            &["tail", "-n", "2", "--follow", "--interval", "1", "--json"],
+            &["tail", "-n", "3", "--follow", "--interval", "1", "--json"],
             &place[..],
         ]
         .concat();
@@ -140,6 +148,7 @@ fn tail_follows_and_shows_each_record_once() {
             [next(), next()].map(|record| record["type"].clone()),
             ["sar.submitted", "mfa.failed"]
         );
+        assert_eq!(next()["event_id"], "ahead");
         for round in 0..3 {
             let id = format!("{}-{round}", place.len());
             server.deliver(&deepfake(&id, "session", 0.5).to_string());

@@ -1,16 +1,13 @@
 //! The records of a person: by the table's indexes, and among the rejected records by their bodies.
 
-use std::borrow::Cow;
-
 use futures_util::{StreamExt, TryStreamExt, stream};
 use indicatif::ProgressBar;
 use serde::Deserialize;
-use sonotheia_webhook::event::{Claims, Payload};
+use serde_bytes::ByteBuf;
 use sonotheia_webhook::store::{Filter, Outcome, Store, StoreError};
 use sonotheia_webhook::timestamp::Timestamp;
 
 use super::super::walk::AT_ONCE;
-use crate::args::json;
 use crate::index;
 
 /// The reads hide the records that have expired before the time that the caller gives. With this time they hide no record,
@@ -32,15 +29,9 @@ pub async fn of_session(store: &Store, session: &str) -> Result<Vec<String>, Sto
     }
 }
 
-/// The id that a rejected body may name.
-pub enum Named<'a> {
-    Session(&'a str),
-    Event(&'a str),
-}
-
 /// The keys of the rejected records that name the id. No index has the ids of rejected records, since nobody may rely on
 /// them. So this reads the whole index over time, which has no bodies, and then the body of each rejected record.
-pub async fn rejected(store: &Store, named: &Named<'_>) -> Result<Vec<String>, StoreError> {
+pub async fn rejected(store: &Store, id: &str) -> Result<Vec<String>, StoreError> {
     let filter = Filter {
         outcome: Some(Outcome::Rejected),
         ..Filter::default()
@@ -51,7 +42,7 @@ pub async fn rejected(store: &Store, named: &Named<'_>) -> Result<Vec<String>, S
     let found = stream::iter(listed)
         .map(|listed| async move {
             let body = store.get(&listed.event_id).await?.and_then(|record| record.body);
-            let is_named = body.is_some_and(|body| named.by(&body));
+            let is_named = body.is_some_and(|body| has_string(&body, id));
             Ok::<_, StoreError>(is_named.then_some(listed.event_id))
         })
         .buffered(AT_ONCE)
@@ -62,31 +53,19 @@ pub async fn rejected(store: &Store, named: &Named<'_>) -> Result<Vec<String>, S
     Ok(found)
 }
 
-impl Named<'_> {
-    /// Returns true if a rejected body names the id as its own, or has it anywhere as a JSON string. A rejected body may be
-    /// no JSON at all, or name two ids. One record too many in the report is better than personal data that stays.
-    fn by(&self, body: &[u8]) -> bool {
-        let (Self::Session(id) | Self::Event(id)) = *self;
-        let quoted = json(&id);
-        if body.windows(quoted.len()).any(|part| part == quoted.as_bytes()) {
-            return true;
-        }
-        match self {
-            Self::Event(id) => Claims::parse(body).event_id.is_some_and(|claimed| claimed == *id),
-            Self::Session(id) => session(body).is_some_and(|session| session == *id),
-        }
-    }
-}
-
-/// The session in the data of any body, whatever escapes its text has.
-fn session(body: &[u8]) -> Option<Cow<'_, str>> {
-    #[derive(Deserialize)]
-    struct Data<'a> {
-        #[serde(borrow)]
-        session_id: Option<Cow<'a, str>>,
-    }
-    let data = Payload::parse(body).data?;
-    serde_json::from_str::<Data<'_>>(data.get()).ok()?.session_id
+/// Returns true if a body has the text as a JSON string anywhere, whatever escapes it is written with. A rejected body may be
+/// no JSON at all, name two ids, or nest too deep, so this reads every string by itself. One record too many in the report is
+/// better than personal data that stays.
+fn has_string(body: &[u8], text: &str) -> bool {
+    // The longest escape, `\u0041`, writes one byte of text with six bytes of JSON. Two are the quotes.
+    let longest = 6 * text.len() + 2;
+    let quotes = body.iter().enumerate().filter(|(_, byte)| **byte == b'"');
+    quotes.map(|(at, _)| at).any(|at| {
+        let end = body.len().min(at + longest);
+        // As bytes, a string may hold half of a surrogate pair.
+        let string = ByteBuf::deserialize(&mut serde_json::Deserializer::from_slice(&body[at..end]));
+        string.is_ok_and(|string| string == text.as_bytes())
+    })
 }
 
 #[cfg(test)]
@@ -95,30 +74,46 @@ mod tests {
 
     #[test]
     fn a_rejected_body_names_an_id_in_any_form() {
-        let event = Named::Event("evt_1");
         for body in [
             r#"{"id":"evt_1"}"#,
             r#"{"event_id":"evt\u005f1","type":"t"}"#,
             r#"{"id":"evt_2","event_id":"evt_1","type":"t","data":{}}"#,
+            r#"{"id":"evt_2","event_id":"\u0065vt_1","type":"t","data":{}}"#,
             r#"{"id":"evt_1","type":"t","da"#,
+            r#"{"id":"\u0065vt_1","type":"t","da"#,
         ] {
-            assert!(event.by(body.as_bytes()), "{body}");
+            assert!(has_string(body.as_bytes(), "evt_1"), "{body}");
         }
         for body in [
             r#"{"id":"evt_12"}"#,
             "evt_1",
+            r#"{"id":"evt_1"#,
             "",
             r#"{"id":"x","type":"t","data":{}}"#,
         ] {
-            assert!(!event.by(body.as_bytes()), "{body}");
+            assert!(!has_string(body.as_bytes(), "evt_1"), "{body}");
         }
-        let session = Named::Session("s/\"1\"");
+    }
+
+    #[test]
+    fn a_rejected_body_names_a_session_beside_whatever_is_wrong_with_it() {
         for body in [
-            r#"{"type":"t","data":{"session_id":"s/\"1\""}}"#,
-            r#"{"type":"t","data":{"session_id":"\u0073\/\"1\""}}"#,
+            r#"{"type":"t","data":{"session_id":"k\u00e4se/\"1\""}}"#,
+            r#"{"type":"t","data":{"session_id":"käse\/\"1\"","x":"\ud800"}}"#,
+            r#"{"type":"t","data":{"session_id":"k\u00E4se/\"1\""},"data":{"session_id":"y"}}"#,
+            r#"{"type":"t","data":{"session_id":"k\u00e4se/\"1\"","session_id":"y"}}"#,
+            r#"{"type":"t","data":{"session_id":"k\u00e4se/\"1\"","#,
+            r#"\ud800 " {"session_id":"k\u00e4se/\"1\""}"#,
         ] {
-            assert!(session.by(body.as_bytes()), "{body}");
+            assert!(has_string(body.as_bytes(), "käse/\"1\""), "{body}");
         }
-        assert!(!session.by(br#"{"type":"t","data":{"session_id":"s/1"}}"#));
+        let not_utf8 = [b"\xff{\"session_id\":\"k\\u00e4se\"", &b"\"\xff"[..]].concat();
+        assert!(has_string(&not_utf8, "käse"));
+        assert!(!has_string(
+            br#"{"type":"t","data":{"session_id":"s/1"}}"#,
+            "s/\"1\""
+        ));
+        let deep = format!("{{\"a\":{}\"k\\u00e4se\"", "[".repeat(100_000));
+        assert!(has_string(deep.as_bytes(), "käse"));
     }
 }

@@ -14,9 +14,9 @@ use sha2::{Digest, Sha256};
 use sonotheia_webhook::timestamp::{Parsed, Timestamp};
 
 use super::error::ListenError;
-use super::seen::Seen;
 use crate::args::json;
 use crate::local::private;
+use crate::records::seen::Seen;
 use crate::show::clean;
 
 /// The form of the contents.

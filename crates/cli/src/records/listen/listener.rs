@@ -11,11 +11,11 @@ use sonotheia_webhook::timestamp::Timestamp;
 use super::application::Application;
 use super::cursor::Cursor;
 use super::out::Out;
-use super::seen::Seen;
 use super::source::{BATCH, Listed, Look, Source};
 use super::window::{LIMIT, Window};
 use crate::args::{note, print};
 use crate::failure::Failure;
+use crate::records::seen::Seen;
 
 /// The pauses before an attempt is made again: from the first, four times as long each, up to the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);

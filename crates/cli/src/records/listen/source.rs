@@ -13,11 +13,11 @@ use sonotheia_webhook::store::schema::SHARDS;
 use sonotheia_webhook::store::{Filter, Outcome, Position, Record, Store, StoreError};
 use sonotheia_webhook::timestamp::{Parsed, Timestamp};
 
-use super::seen::{LATE, Seen};
 use crate::client::encode;
 use crate::failure::Failure;
 use crate::records::listing::{Pages, Query};
 use crate::records::reads::Reader;
+use crate::records::seen::{LATE, Seen};
 use crate::remote::RemoteError;
 
 /// The number of shards, or of records, that are read at the same time.
