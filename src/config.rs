@@ -14,6 +14,9 @@ pub use sdk::{Endpoints, SdkSettings};
 use variables::Variables;
 pub use variables::{Fault, Faults};
 
+/// The largest `MAX_BODY_BYTES`. An item holds 400 KB, and the rest is room for the other attributes.
+pub const LARGEST_BODY: usize = 358_400;
+
 /// The place of the signing secret.
 #[derive(Clone, PartialEq, Eq)]
 pub enum SecretSource {
@@ -134,8 +137,7 @@ impl Config {
         if let Some(days) = variables.number("RETENTION_DAYS", 1..=3650_u32) {
             config.retention_days = days;
         }
-        // An item holds 400 KB. The rest is room for the other attributes.
-        if let Some(bytes) = variables.number("MAX_BODY_BYTES", 1..=358_400_usize) {
+        if let Some(bytes) = variables.number("MAX_BODY_BYTES", 1..=LARGEST_BODY) {
             config.max_body_bytes = bytes;
         }
         if let Some(score) = variables.number("DEEPFAKE_ALERT_THRESHOLD", 0.0..=1.0_f64) {

@@ -18,7 +18,7 @@ use crate::timestamp::Timestamp;
 use problems::Problems;
 pub use problems::{MAX_RETENTION_DAYS, MAX_SESSION_BYTES};
 
-/// The longest id or type, in bytes.
+/// The longest id or type, in bytes. The key that the receiver makes from a body's hash is shorter.
 pub const MAX_NAME_BYTES: usize = 256;
 
 /// The path of a problem that concerns the whole body.

@@ -21,6 +21,7 @@ use serde_json::value::RawValue;
 
 use crate::app::App;
 use crate::error::{HttpError, json};
+use crate::event::{MAX_NAME_BYTES, MAX_SESSION_BYTES};
 use crate::store::{Position, Record, StoreError};
 use crate::telemetry::Invocation;
 pub use query::{ALL_PARAMETERS, DEFAULT_LIMIT, EVENT_PARAMETERS, MAX_LIMIT, SESSION_PARAMETERS};
@@ -40,9 +41,9 @@ pub async fn event(
         let what = "event with this id";
         let event_id = id(event_id, what)?;
         let include_body = Query::parse(query.as_deref(), EVENT_PARAMETERS)?.include_body()?;
-        // DynamoDB allows no empty key and no key over 2048 bytes, and no event has such an id.
+        // DynamoDB allows no empty key and no key over 2048 bytes, and no record has a key over `MAX_NAME_BYTES`.
         let record = match event_id.len() {
-            1..=512 => app.store.get(&event_id).await?,
+            1..=MAX_NAME_BYTES => app.store.get(&event_id).await?,
             _ => None,
         };
         let alive = record.filter(|record| record.expires_at > app.sources.now());
@@ -73,7 +74,7 @@ pub async fn session(
         let (limit, cursor) = (query.limit()?, query.cursor::<Position>()?);
         let is_first = cursor.is_none();
         let (places, next) = match session_id.len() {
-            1..=1024 => {
+            1..=MAX_SESSION_BYTES => {
                 let now = app.sources.now();
                 app.store.by_session(&session_id, limit, cursor, now).await?
             }

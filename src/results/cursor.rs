@@ -3,6 +3,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
+use crate::event::MAX_NAME_BYTES;
 use crate::store::schema::SHARDS;
 use crate::store::{Filter, Page, Position, Record};
 use crate::timestamp::{Parsed, Timestamp};
@@ -141,7 +142,7 @@ impl Cursor for Position {
         let (received_at, event_id) = text.split_once(' ')?;
         // Ids have no control characters, but a cursor over all records has line breaks.
         let ours = stored_time(received_at).is_some()
-            && (1..=512).contains(&event_id.len())
+            && (1..=MAX_NAME_BYTES).contains(&event_id.len())
             && !event_id.contains(char::is_control);
         ours.then(|| Self {
             received_at: received_at.to_owned(),

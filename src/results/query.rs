@@ -5,6 +5,7 @@ use std::collections::HashMap;
 
 use super::cursor::{Cursor, Shards};
 use crate::error::HttpError;
+use crate::event::MAX_NAME_BYTES;
 use crate::store::{Filter, Outcome};
 use crate::timestamp::{Parsed, Timestamp};
 
@@ -99,7 +100,7 @@ impl<'a> Query<'a> {
             Outcome::from_name(name).ok_or_else(|| invalid("outcome", "is neither `accepted` nor `rejected`"))
         });
         let event_type = match self.get("type") {
-            Some(name) if name.is_empty() || name.len() > 256 => {
+            Some(name) if name.is_empty() || name.len() > MAX_NAME_BYTES => {
                 return Err(invalid("type", "is empty, or longer than 256 bytes"));
             }
             name => name.map(str::to_owned),

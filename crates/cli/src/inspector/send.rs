@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Response};
 use emulators::sample_events::{self, Envelope};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use sonotheia_webhook::config::LARGEST_BODY;
 use sonotheia_webhook::event::types::known_types;
 use sonotheia_webhook::signature::Secret;
 use sonotheia_webhook::timestamp::Timestamp;
@@ -23,8 +24,8 @@ use crate::failure::Failure;
 /// The type of the samples for which the type does not matter.
 const USUAL: &str = "deepfake.completed";
 
-/// A body that is larger than every `MAX_BODY_BYTES`, which is 358,400 at most.
-const TOO_LARGE: usize = 358_400 + 1;
+/// A body that is larger than every `MAX_BODY_BYTES`.
+const TOO_LARGE: usize = LARGEST_BODY + 1;
 
 /// A time that is older than every `RETENTION_DAYS`, which is 3,650 at most: 2001-09-09.
 const LONG_AGO: Timestamp = Timestamp::from_millis(1_000_000_000_000);

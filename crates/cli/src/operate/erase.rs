@@ -7,7 +7,7 @@ mod report;
 
 use clap::Args;
 use emulators::BoxError;
-use sonotheia_webhook::event::Event;
+use sonotheia_webhook::event::{Event, MAX_SESSION_BYTES};
 use sonotheia_webhook::store::{Erasure, Outcome, Record, Store};
 use sonotheia_webhook::timestamp::{Parsed, Timestamp};
 
@@ -68,7 +68,7 @@ impl Subject {
 fn id(text: &str) -> Result<String, &'static str> {
     // The limit of a session's id; no key is longer.
     match text.len() {
-        1..=1024 => Ok(text.to_owned()),
+        1..=MAX_SESSION_BYTES => Ok(text.to_owned()),
         0 => Err("an id is not empty"),
         _ => Err("an id has at most 1024 bytes"),
     }

@@ -6,6 +6,7 @@ use clap::Args;
 use futures_util::FutureExt;
 use indicatif::ProgressBar;
 use serde::Serialize;
+use sonotheia_webhook::config::LARGEST_BODY;
 use sonotheia_webhook::ingest::{self, Ingested, Rules};
 use sonotheia_webhook::store::{DeliveryToken, Store};
 use sonotheia_webhook::timestamp::Timestamp;
@@ -13,7 +14,7 @@ use sonotheia_webhook::timestamp::Timestamp;
 use super::api_list::Page;
 use super::api_list::item::{Item, Wrapping};
 use super::api_list::next::Next;
-use super::retention::{Deployed, MAX_BODY_BYTES};
+use super::retention::Deployed;
 use super::sonotheia_api::{Api, Session};
 use crate::args::{json, print};
 use crate::client::encode;
@@ -38,7 +39,7 @@ pub struct Reconcile {
     #[command(flatten)]
     deployed: Deployed,
     /// The stack's parameter MaxBodyBytes; a larger event is not stored
-    #[arg(long, value_name = "N", default_value_t = MAX_BODY_BYTES, value_parser = body_bytes)]
+    #[arg(long, value_name = "N", default_value_t = LARGEST_BODY, value_parser = body_bytes)]
     max_body_bytes: usize,
     #[command(flatten)]
     api: Api,
@@ -57,8 +58,8 @@ fn body_bytes(text: &str) -> Result<usize, String> {
     let bytes = text
         .parse()
         .ok()
-        .filter(|bytes| (1..=MAX_BODY_BYTES).contains(bytes));
-    bytes.ok_or_else(|| format!("it is not a number from 1 to {MAX_BODY_BYTES}"))
+        .filter(|bytes| (1..=LARGEST_BODY).contains(bytes));
+    bytes.ok_or_else(|| format!("it is not a number from 1 to {LARGEST_BODY}"))
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Serialize)]

@@ -25,9 +25,6 @@ const _: () = assert!(WRITE_LIMIT.as_millis() > OPERATION.as_millis());
 /// A day, in milliseconds.
 const DAY: i64 = 86_400_000;
 
-/// The largest body, in bytes, that fits into an item beside the other attributes.
-pub const MAX_BODY_BYTES: usize = 358_400;
-
 /// The parameters of the deployment.
 #[derive(Args)]
 pub struct Deployed {
