@@ -1,10 +1,11 @@
 //! The request that starts a process: its answer leaves within 4.5 s of the process's start (contract, section 2).
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use emulators::{DynamoDb, SecretsManager};
+use serde_json::json;
 use sonotheia_webhook::deadline::{DYNAMODB, PREFETCH, SECRETS_MANAGER};
 use testkit::*;
 
@@ -122,4 +123,24 @@ async fn with_two_slow_secrets_and_a_table_that_hangs_several_first_answers_leav
         assert!(time > PREFETCH + 2 * LATE, "{time:?}");
     }
     assert!(back_ends.table.requests() > 1, "a delivery reached DynamoDB");
+}
+
+#[tokio::test]
+async fn a_forgery_that_starts_a_process_causes_only_the_read_of_the_start() {
+    let calls = Arc::new(Mutex::new(Vec::new()));
+    let seen = calls.clone();
+    let table = Faults::new(move |_, request| {
+        let operation = request.header("x-amz-target").unwrap_or_default();
+        seen.lock().unwrap().push(operation.to_owned());
+        Fault::None
+    });
+    let back_ends = BackEnds::start(table, Faults::none(), &[SECRET]).await;
+    let (mut lambda, _) = back_ends.function(&[]);
+    let mut forgery = delivery("event-1");
+    forgery["body"] = json!(deepfake("event-2", "session-1", 0.5).to_string());
+    for id in ["one", "two"] {
+        let invocation = lambda.invoke(id, &forgery).await;
+        assert_eq!(status(invocation).await, 401);
+    }
+    assert_eq!(*calls.lock().unwrap(), ["DynamoDB_20120810.GetItem"]);
 }
