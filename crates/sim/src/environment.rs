@@ -283,17 +283,25 @@ fn clients(
     )
 }
 
+/// The clock of an operator's machine, which is right.
+#[derive(Debug)]
+struct True(TrueClock);
+
+impl TimeSource for True {
+    fn now(&self) -> SystemTime {
+        self.0.system_time(0)
+    }
+}
+
 /// The clients of an operator, who meets no faults.
 pub fn operator(world: &Arc<World>) -> (aws_sdk_secretsmanager::Client, aws_sdk_dynamodb::Client) {
-    let clock = world.clock;
-    #[derive(Debug)]
-    struct True(TrueClock);
-    impl TimeSource for True {
-        fn now(&self) -> SystemTime {
-            self.0.system_time(0)
-        }
-    }
-    clients(world, None, True(clock))
+    clients(world, None, True(world.clock))
+}
+
+/// The table's client of an operator, over a network with faults.
+pub fn operators_table(world: &Arc<World>) -> aws_sdk_dynamodb::Client {
+    let machine = Condition::new(0, world.clock, 0);
+    clients(world, Some(Arc::new(machine)), True(world.clock)).1
 }
 
 fn sdk_config(network: Network, wall: aws_smithy_async::time::SharedTimeSource) -> SdkConfig {

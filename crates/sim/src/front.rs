@@ -43,6 +43,7 @@ impl Front {
         }
         match target.rsplit('.').next().unwrap_or_default() {
             "PutItem" => self.put(body).await,
+            "UpdateItem" => Some(self.update(body)),
             "Query" if world.has(Defect::SkippingCursor) => {
                 Some(skipping(world.table.call("Query", body), body))
             }
@@ -96,9 +97,33 @@ impl Front {
         reply
     }
 
+    /// Runs an erasure, and tells the checks if it succeeded.
+    fn update(&self, body: &[u8]) -> Reply {
+        let request: Value = serde_json::from_slice(body).expect("the SDK writes JSON");
+        if self.world.has(Defect::ErasingDeletes) {
+            let delete = json!({"TableName": request["TableName"], "Key": request["Key"]});
+            return self.world.table.call("DeleteItem", delete.to_string().as_bytes());
+        }
+        let reply = self.world.table.call("UpdateItem", body);
+        if reply.status == 200 {
+            let item = self
+                .read(&request["TableName"], &request["Key"])
+                .expect("an item");
+            let found = self.world.ledger().erased(&item);
+            for (check, text) in found {
+                self.world.violation(check, None, &text);
+            }
+        }
+        reply
+    }
+
     fn item(&self, request: &Value) -> Option<Value> {
         let key = json!({"event_id": request["Item"]["event_id"]});
-        let get = json!({"TableName": request["TableName"], "Key": key, "ConsistentRead": true});
+        self.read(&request["TableName"], &key)
+    }
+
+    fn read(&self, table: &Value, key: &Value) -> Option<Value> {
+        let get = json!({"TableName": table, "Key": key, "ConsistentRead": true});
         self.world
             .table
             .value("GetItem", &get)

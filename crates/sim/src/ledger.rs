@@ -2,8 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use serde_json::Value;
-use sha2::{Digest, Sha256};
+use serde_json::{Value, json};
 use sonotheia_webhook::timestamp::{Parsed, Timestamp};
 
 use crate::delivery::Delivery;
@@ -25,9 +24,12 @@ pub struct Life {
     pub received_at: String,
     /// The attribute `expires_at`.
     pub expires_at: i64,
+    /// True if an operator has erased it.
+    pub is_erased: bool,
     /// The number of answers with `duplicate: false`.
     answered_new: u32,
-    digest: [u8; 32],
+    /// The item as it must be in the table.
+    item: Value,
 }
 
 /// The history, and the violations.
@@ -64,8 +66,9 @@ impl Ledger {
             session: text(item, "session_id").map(str::to_owned),
             received_at: text(item, "received_at").unwrap_or_default().to_owned(),
             expires_at: expires_at.unwrap_or_default(),
+            is_erased: false,
             answered_new: 0,
-            digest: digest(item),
+            item: item.clone(),
         };
         let occurred = text(item, "occurred_at").filter(|time| !time.is_empty());
         if delivery.unsigned {
@@ -89,6 +92,34 @@ impl Ledger {
             found.push((Check::B, format!("a second write replaced the record {key}")));
         }
         found
+    }
+
+    /// Notes that an erasure changed an item, and checks the change (contract, section 4).
+    pub fn erased(&mut self, item: &Value) -> Found {
+        let key = text(item, "event_id").unwrap_or_default();
+        let Some(life) = self.live.get_mut(key).filter(|life| !life.is_erased) else {
+            return vec![(
+                Check::Erasure,
+                format!("an erasure made or changed {key}, which has no payload"),
+            )];
+        };
+        let mut expected = life.item.clone();
+        for name in ["problems", "session_id"] {
+            expected.as_object_mut().expect("an item").remove(name);
+        }
+        for name in ["body", "session", "alert"] {
+            expected[name] = json!({"S": ""});
+        }
+        expected["erased_at"] = item["erased_at"].clone();
+        life.is_erased = true;
+        life.item = item.clone();
+        if text(item, "erased_at").is_some() && *item == expected {
+            return Found::new();
+        }
+        vec![(
+            Check::Erasure,
+            format!("the erasure of {key} left another record than section 4's"),
+        )]
     }
 
     /// Checks a 200 answer.
@@ -144,7 +175,7 @@ impl Ledger {
         let live = std::mem::take(&mut self.live);
         for (key, life) in live {
             match keys.get(key.as_str()) {
-                Some(item) if digest(item) != life.digest => {
+                Some(item) if **item != life.item => {
                     found.push((Check::B, format!("the record {key} has changed")));
                     self.live.insert(key, life);
                 }
@@ -195,10 +226,4 @@ fn equal_events(a: &str, b: &str) -> bool {
 
 fn text<'a>(item: &'a Value, name: &str) -> Option<&'a str> {
     item[name]["S"].as_str()
-}
-
-/// A hash of an item. The order of its attributes does not count.
-fn digest(item: &Value) -> [u8; 32] {
-    let attributes: BTreeMap<&String, &Value> = item.as_object().into_iter().flatten().collect();
-    Sha256::digest(serde_json::to_vec(&attributes).expect("JSON")).into()
 }

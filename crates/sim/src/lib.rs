@@ -11,6 +11,7 @@ mod clock;
 mod condition;
 mod delivery;
 mod environment;
+mod eraser;
 mod event;
 mod fleet;
 mod front;

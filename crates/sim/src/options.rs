@@ -38,11 +38,13 @@ pub enum Defect {
     SkippingCursor,
     /// The transport ignores that the SDK wants a connection closed after a 5xx answer.
     ReusedConnection,
+    /// An erasure deletes the record. (The effect is planted: a deletion takes the place of the update.)
+    ErasingDeletes,
 }
 
 impl Defect {
     /// All defects.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::ReadThenWrite,
         Self::ClaimThenStore,
         Self::ClaimForever,
@@ -53,11 +55,12 @@ impl Defect {
         Self::ExpiryOffByADay,
         Self::SkippingCursor,
         Self::ReusedConnection,
+        Self::ErasingDeletes,
     ];
 
     /// The checks that must find the defect: one of them is the first violation.
     pub const fn found_by(self) -> &'static [Check] {
-        use Check::{A, B, C, Connection, Expiry, F, Liveness, Read, Secret};
+        use Check::{A, B, C, Connection, Erasure, Expiry, F, Liveness, Read, Secret};
         match self {
             Self::ReadThenWrite => &[B, C],
             Self::ClaimThenStore => &[A, B],
@@ -70,6 +73,7 @@ impl Defect {
             Self::ExpiryOffByADay => &[Expiry, F],
             Self::SkippingCursor => &[Read],
             Self::ReusedConnection => &[Connection],
+            Self::ErasingDeletes => &[A, B, Erasure],
         }
     }
 }
@@ -79,7 +83,7 @@ impl Defect {
 pub enum Check {
     /// Every 2xx implies a stored record.
     A,
-    /// An event has at most one accepted record, and nothing changes it.
+    /// An event has at most one accepted record, and nothing but an erasure changes it.
     B,
     /// Exactly one delivery of an event gets `duplicate: false`.
     C,
@@ -101,6 +105,8 @@ pub enum Check {
     Expiry,
     /// The reads show every stored record once.
     Read,
+    /// An erasure removes the payload and nothing else.
+    Erasure,
     /// No request goes over a connection that gave a 5xx answer.
     Connection,
 }

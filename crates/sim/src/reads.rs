@@ -11,6 +11,7 @@ use sonotheia_webhook::timestamp::Timestamp;
 
 use crate::delivery::Delivery;
 use crate::fleet::Fleet;
+use crate::ledger::Life;
 use crate::options::Check;
 use crate::world::World;
 
@@ -57,47 +58,59 @@ impl Reader {
             .ledger()
             .live
             .values()
-            .filter(|life| self.is_fresh(life.expires_at))
+            .filter(|life| self.is_fresh(life.expires_at) && !life.is_erased)
             .filter_map(|life| life.session.clone())
             .collect();
         let session = sessions.into_iter().nth_back(self.world.rng().usize(0..20))?;
-        let expected = self.expected(|_, life| life.session.as_deref() == Some(&session));
+        let is_of_session = |life: &Life| life.session.as_deref() == Some(&session);
+        let erased = self.expected(|_, life| is_of_session(life) && life.is_erased);
+        let mut expected = self.expected(|_, life| is_of_session(life) && !life.is_erased);
         let limit = self.world.rng().u32(1..4);
         let shown = self
             .pages(&format!("/results/{session}?limit={limit}"), false)
             .await?;
+        for key in shown.iter().filter(|key| erased.contains(*key)) {
+            let text = format!("GET /results/{{session_id}} shows {key}, which is erased");
+            self.world.violation(Check::Read, None, &text);
+        }
+        // The operator may erase a record while the pages are read.
+        expected.retain(|key| !self.is_erased(key));
         self.compare("GET /results/{session_id}", &expected, &shown);
         Some(())
     }
 
     /// Reads one record with its body.
     async fn event(&self) -> Option<()> {
-        let records: Vec<(String, String)> = {
-            let ledger = self.world.ledger();
-            let fresh = ledger
-                .live
-                .iter()
-                .filter(|(_, life)| self.is_fresh(life.expires_at));
-            fresh
-                .map(|(key, life)| (key.clone(), life.body.clone()))
-                .collect()
-        };
-        if records.is_empty() {
+        let keys: Vec<String> = self.expected(|_, _| true).into_iter().collect();
+        if keys.is_empty() {
             return None;
         }
-        let (key, body) = &records[self.world.rng().usize(0..records.len())];
+        let key = &keys[self.world.rng().usize(0..keys.len())];
+        let life = self.world.ledger().live.get(key)?.clone();
         let answer = self.get(&format!("/events/{key}?include=body")).await?;
-        if answer["event_id"] != key.as_str() || answer["body"] != body.as_str() {
-            self.world.violation(
-                Check::Read,
-                None,
-                &format!("GET /events/{key} does not show the signed text"),
-            );
+        let is_whole = answer["body"] == life.body.as_str() && answer["erased_at"].is_null();
+        let is_empty = ["body", "data", "metadata", "session_id", "alert"]
+            .iter()
+            .all(|member| answer[member].is_null())
+            && answer["erased_at"].is_string();
+        // The operator may erase the record while it is read.
+        let is_right = (is_whole && !life.is_erased) || (is_empty && self.is_erased(key));
+        if answer["event_id"] != key.as_str() || !is_right {
+            let text = format!("GET /events/{key} shows neither the signed text nor an erased record");
+            self.world.violation(Check::Read, None, &text);
         }
         Some(())
     }
 
-    fn expected(&self, is_wanted: impl Fn(&str, &crate::ledger::Life) -> bool) -> BTreeSet<String> {
+    fn is_erased(&self, key: &str) -> bool {
+        self.world
+            .ledger()
+            .live
+            .get(key)
+            .is_some_and(|life| life.is_erased)
+    }
+
+    fn expected(&self, is_wanted: impl Fn(&str, &Life) -> bool) -> BTreeSet<String> {
         let ledger = self.world.ledger();
         let wanted = ledger
             .live

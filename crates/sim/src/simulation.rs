@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 
 use crate::environment::{log, operator};
+use crate::eraser::Eraser;
 use crate::fleet::{Fleet, USUAL_WEATHER};
 use crate::options::{Check, Options};
 use crate::reads::Reader;
@@ -66,6 +67,7 @@ async fn simulate(world: Arc<World>) -> Summary {
     let mut background = JoinSet::new();
     background.spawn(rotate(world.clone(), secrets));
     background.spawn(reader.read());
+    background.spawn(Eraser::new(world.clone()).erase());
     background.spawn(delete_and_compare(world.clone()));
 
     world.set_weather(USUAL_WEATHER);

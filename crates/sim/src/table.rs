@@ -41,6 +41,8 @@ impl Table {
         match operation {
             "PutItem" => run(body, |request| db.put_item(request)),
             "GetItem" => run(body, |request| db.get_item(request)),
+            "UpdateItem" => run(body, |request| db.update_item(request)),
+            "DeleteItem" => run(body, |request| db.delete_item(request)),
             "Query" => run(body, |request| db.query(request)),
             "BatchGetItem" => run(body, |request| db.batch_get_item(request)),
             "Scan" => run(body, |request| db.scan(request)),

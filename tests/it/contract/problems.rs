@@ -2,6 +2,8 @@
 
 use serde_json::{Value, json};
 use sonotheia_webhook::config::Config;
+use sonotheia_webhook::event::Event;
+use sonotheia_webhook::event::types::{EVENT_TYPES, Shape};
 
 use testkit::*;
 
@@ -139,6 +141,44 @@ async fn each_missing_or_ill_typed_field_of_a_known_type_is_noted() {
         noted.sort_unstable();
         paths.sort_unstable();
         assert_eq!(noted, paths, "{event}");
+    }
+}
+
+#[test]
+fn each_field_takes_the_values_of_its_shape_and_notes_every_other_value() {
+    let values = [
+        r#""text""#,
+        "-1",
+        "0",
+        "0.5",
+        "1",
+        "1.5",
+        "true",
+        "false",
+        "{}",
+        "[]",
+    ];
+    for known in EVENT_TYPES {
+        for field in known.fields {
+            let good = match field.shape {
+                Shape::Text => vec![r#""text""#.to_owned()],
+                Shape::Amount => ["0", "0.5", "1", "1.5"].map(str::to_owned).to_vec(),
+                Shape::Share => ["0", "0.5", "1"].map(str::to_owned).to_vec(),
+                Shape::Bool => ["true", "false"].map(str::to_owned).to_vec(),
+                Shape::Object | Shape::With(_) => vec!["{}".to_owned()],
+                Shape::OneOf(names) => names.iter().map(|name| format!("{name:?}")).collect(),
+            };
+            let all = good.iter().map(String::as_str).chain(values);
+            for value in all {
+                let (name, event_type) = (field.name, known.name);
+                let body = format!(r#"{{"id":"e","type":"{event_type}","data":{{"{name}":{value}}}}}"#);
+                let event = Event::parse(body.as_bytes(), 0.8).unwrap();
+                let path = format!("data.{name}");
+                let is_noted = event.problems.iter().any(|problem| problem.path == path);
+                let is_good = good.iter().any(|good| good == value);
+                assert_eq!(is_noted, !is_good, "{body}: {:?}", event.problems);
+            }
+        }
     }
 }
 
