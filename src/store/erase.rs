@@ -2,6 +2,7 @@
 //! does.
 
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
+use aws_sdk_dynamodb::types::error::ConditionalCheckFailedException;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure};
 
 use super::record::text;
@@ -58,18 +59,30 @@ impl Store {
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .send()
             .await;
-        let Err(error) = sent else {
-            return Ok(Erasure::Erased);
-        };
-        let Some(UpdateItemError::ConditionalCheckFailedException(refusal)) = error.as_service_error() else {
-            return Err(StoreError::of(UPDATE)(error));
-        };
+        match sent {
+            Ok(_) => Ok(Erasure::Erased),
+            Err(error) => match error.as_service_error() {
+                Some(UpdateItemError::ConditionalCheckFailedException(refusal)) => {
+                    self.refused(&record.event_id, refusal, &now).await
+                }
+                _ => Err(StoreError::of(UPDATE)(error)),
+            },
+        }
+    }
+
+    /// Finds out why the condition of an erasure at `now` failed.
+    async fn refused(
+        &self,
+        event_id: &str,
+        refusal: &ConditionalCheckFailedException,
+        now: &str,
+    ) -> Result<Erasure, StoreError> {
         // Older DynamoDB emulators refuse the write without returning the item.
         let read;
         let existing = match refusal.item() {
             Some(item) => Some(item),
             None => {
-                read = self.item(&record.event_id).await?;
+                read = self.item(event_id).await?;
                 read.as_ref()
             }
         };
