@@ -8,7 +8,6 @@ use futures_util::FutureExt;
 use futures_util::future::Shared;
 
 use crate::failure::Failure;
-use crate::local::back_ends::stop_signal;
 use crate::remote::RemoteError;
 
 /// A future that resolves at Ctrl-C or SIGTERM.
@@ -18,6 +17,28 @@ pub type Stop = Shared<Pin<Box<dyn Future<Output = ()> + Send>>>;
 pub fn stop() -> Result<Stop, Failure> {
     let signal: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(stop_signal()?);
     Ok(signal.shared())
+}
+
+/// A future that resolves at Ctrl-C or SIGTERM. It misses no signal between this call
+/// and the first poll.
+///
+/// # Errors
+/// [`Failure::Serve`] if the operating system refuses.
+pub fn stop_signal() -> Result<impl Future<Output = ()> + Send + 'static, Failure> {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::Serve)?;
+        let mut terminate = signal(SignalKind::terminate()).map_err(Failure::Serve)?;
+        Ok(async move {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+        })
+    }
+    #[cfg(not(unix))]
+    Ok(async { drop(tokio::signal::ctrl_c().await) })
 }
 
 /// Runs a command on one thread. The end of the command does not wait for a request that still waits for its answer.

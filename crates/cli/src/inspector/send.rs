@@ -111,61 +111,49 @@ fn refused(message: &str) -> Response {
 
 async fn send(shared: &Shared, keys: &Keys, wanted: Wanted) -> Result<(), Failure> {
     let (receiver, secret) = (&shared.receiver, keys.secret());
-    let new = || sample(USUAL, Envelope::Guide, Timestamp::now());
-    match wanted {
-        Wanted::Sample { event_type, envelope } => {
-            signed(
-                receiver,
-                secret,
-                sample(&event_type, envelope.into(), Timestamp::now())?,
-            )
-            .await;
-        }
+    let body = match wanted {
+        Wanted::Sample { event_type, envelope } => sample(&event_type, envelope.into(), Timestamp::now())?,
         Wanted::All { envelope } => {
             for event_type in known_types() {
-                signed(
-                    receiver,
-                    secret,
-                    sample(event_type, envelope.into(), Timestamp::now())?,
-                )
-                .await;
+                let body = sample(event_type, envelope.into(), Timestamp::now())?;
+                signed(receiver, secret, body).await;
             }
+            return Ok(());
         }
-        Wanted::Duplicate => signed(receiver, secret, last(shared, secret).await?).await,
-        Wanted::Conflict => {
-            let last = last(shared, secret).await?;
-            signed(receiver, secret, contradiction(&last)?).await;
-        }
-        Wanted::Problems => {
-            let mut event = event(USUAL, Envelope::Guide, Timestamp::now())?;
+        Wanted::Duplicate => last(shared, secret).await?,
+        Wanted::Conflict => contradiction(&last(shared, secret).await?)?,
+        Wanted::Problems => usual(|event| {
             event["data"]["score"] = json!("high");
             event["data"]["label"] = Value::Null;
-            signed(receiver, secret, event.to_string().into()).await;
+        })?,
+        Wanted::Invalid => usual(|event| event["data"] = json!("not an object"))?,
+        Wanted::TooOld => sample(USUAL, Envelope::Guide, LONG_AGO)?,
+        Wanted::TooLarge => usual(|event| event["data"]["padding"] = "x".repeat(TOO_LARGE).into())?,
+        Wanted::Forged => {
+            signed(receiver, &Secret::new(random_hex::<32>()?)?, usual(|_| {})?).await;
+            return Ok(());
         }
-        Wanted::Invalid => {
-            let mut event = event(USUAL, Envelope::Guide, Timestamp::now())?;
-            event["data"] = json!("not an object");
-            signed(receiver, secret, event.to_string().into()).await;
-        }
-        Wanted::TooOld => signed(receiver, secret, sample(USUAL, Envelope::Guide, LONG_AGO)?).await,
-        Wanted::TooLarge => {
-            let mut event = event(USUAL, Envelope::Guide, Timestamp::now())?;
-            event["data"]["padding"] = "x".repeat(TOO_LARGE).into();
-            signed(receiver, secret, event.to_string().into()).await;
-        }
-        Wanted::Forged => signed(receiver, &Secret::new(random_hex::<32>()?)?, new()?).await,
         Wanted::Tampered => {
-            let last = last(shared, secret).await?;
-            let signature = secret.sign(&last).to_string();
-            deliver(receiver, &Headers::signed(&signature), new()?).await;
+            let signature = secret.sign(&last(shared, secret).await?).to_string();
+            deliver(receiver, &Headers::signed(&signature), usual(|_| {})?).await;
+            return Ok(());
         }
         Wanted::Unsigned => {
             let mut headers = Headers::signed("");
             headers.kept.pop();
-            deliver(receiver, &headers, new()?).await;
+            deliver(receiver, &headers, usual(|_| {})?).await;
+            return Ok(());
         }
-    }
+    };
+    signed(receiver, secret, body).await;
     Ok(())
+}
+
+/// A new event of the usual type, with a change.
+fn usual(change: impl FnOnce(&mut Value)) -> Result<Bytes, Failure> {
+    let mut event = event(USUAL, Envelope::Guide, Timestamp::now())?;
+    change(&mut event);
+    Ok(event.to_string().into())
 }
 
 /// The newest accepted body. If no event has been accepted yet, this sends an event first.
@@ -173,7 +161,7 @@ async fn last(shared: &Shared, secret: &Secret) -> Result<Bytes, Failure> {
     if let Some(last) = shared.inspector.last_accepted() {
         return Ok(last);
     }
-    let body = sample(USUAL, Envelope::Guide, Timestamp::now())?;
+    let body = usual(|_| {})?;
     signed(&shared.receiver, secret, body.clone()).await;
     Ok(body)
 }

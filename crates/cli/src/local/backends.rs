@@ -9,10 +9,13 @@ use serde_json::json;
 use sonotheia_webhook::aws;
 use sonotheia_webhook::telemetry::Telemetry;
 
-use super::back_ends::{self, LocalConfig};
+use super::config::LocalConfig;
+use super::dynamodb::LocalDynamoDb;
 use super::front::{self, Front};
+use super::ports;
 use crate::args::{print, random_hex};
 use crate::failure::Failure;
+use crate::interrupt;
 
 /// The secret's name in the embedded Secrets Manager.
 const SECRET_ID: &str = "sonotheia/webhook";
@@ -34,18 +37,13 @@ impl Backends {
     pub async fn run(self) -> Result<(), Failure> {
         let LocalConfig { config, given } = LocalConfig::from_env()?;
         let secret = given.clone().map_or_else(random_hex::<32>, Ok)?;
-        let stop = back_ends::stop_signal()?;
+        let stop = interrupt::stop_signal()?;
         Telemetry::new(io::stderr()).install(ERRORS_ONLY);
 
-        let listener = back_ends::listen("127.0.0.1", self.dynamodb_port, "--dynamodb-port").await?;
-        let dynamodb = back_ends::dynamodb(None).await?;
-        let dynamodb_front = Front::start(listener, dynamodb.endpoint())?;
-        let client = aws::dynamodb(&sdk_config(dynamodb.endpoint()));
-        emulators::create_table(&client, &config.events_table)
-            .await
-            .map_err(Failure::BackEnd)?;
+        let listener = ports::listen("127.0.0.1", self.dynamodb_port, "--dynamodb-port").await?;
+        let dynamodb = LocalDynamoDb::start(listener, None, &config.events_table).await?;
 
-        let listener = back_ends::listen("127.0.0.1", self.secrets_port, "--secrets-port").await?;
+        let listener = ports::listen("127.0.0.1", self.secrets_port, "--secrets-port").await?;
         let secrets = SecretsManager::start(front::hidden().await?).map_err(Failure::BackEnd)?;
         let secrets_front = Front::start(listener, secrets.endpoint())?;
         aws::secrets_manager(&sdk_config(secrets.endpoint()))
@@ -63,7 +61,7 @@ impl Backends {
             &[
                 ("EVENTS_TABLE", &config.events_table),
                 ("SONOTHEIA_WEBHOOK_SECRET_ARN", SECRET_ID),
-                ("AWS_ENDPOINT_URL_DYNAMODB", dynamodb_front.endpoint()),
+                ("AWS_ENDPOINT_URL_DYNAMODB", dynamodb.endpoint()),
                 ("AWS_ENDPOINT_URL_SECRETS_MANAGER", secrets_front.endpoint()),
                 ("AWS_REGION", REGION),
                 ("AWS_ACCESS_KEY_ID", CREDENTIALS.0),
@@ -72,7 +70,6 @@ impl Backends {
             ],
         ))?;
         stop.await;
-        dynamodb_front.stop();
         secrets_front.stop();
         tokio::join!(dynamodb.stop(), secrets.stop());
         Ok(())

@@ -3,18 +3,17 @@
 use std::path::Path;
 
 use sonotheia_webhook::app::App;
-use sonotheia_webhook::aws;
 use sonotheia_webhook::router::router;
 use sonotheia_webhook::secrets::Secrets;
 use sonotheia_webhook::signature::Secret;
-use sonotheia_webhook::store::Store;
 
-use super::back_ends::{self, LocalConfig};
+use super::config::LocalConfig;
 use super::data::{DataError, DataFile};
-use super::front::Front;
+use super::dynamodb::LocalDynamoDb;
 use super::guard::Guard;
 use super::kept_secret;
 use super::log::Format;
+use super::ports;
 use super::running::Running;
 use super::serve::{Listening, Serve};
 use crate::args::{print, random_hex};
@@ -40,8 +39,8 @@ pub async fn run(serve: &Serve) -> Result<(), Failure> {
         .listen(Format::of_terminal(), emulators::ERRORS_ONLY)
         .await?;
     check_target(serve, &listening)?;
-    let inner = back_ends::listen("127.0.0.1", serve.dynamodb_port, "--dynamodb-port").await?;
-    let data = serve.data.as_deref().map(|file| take(file, &config.events_table));
+    let inner = ports::listen("127.0.0.1", serve.dynamodb_port, "--dynamodb-port").await?;
+    let data = serve.data.as_deref().map(|file| open(file, &config.events_table));
     let data = data.transpose()?;
     let file = data.as_ref().map(DataFile::path);
     let key = key(given, file)?;
@@ -50,35 +49,27 @@ pub async fn run(serve: &Serve) -> Result<(), Failure> {
     if let Some(data) = &data {
         data.create().map_err(|source| unusable(data.path(), source))?;
     }
-    let dynamodb = back_ends::dynamodb(file).await?;
-    let client = aws::dynamodb(&emulators::sdk_config(dynamodb.endpoint()));
-    let front = Front::start(inner, dynamodb.endpoint())?;
-    let table = config.events_table.clone();
-    emulators::create_table(&client, &table)
-        .await
-        .map_err(Failure::BackEnd)?;
-    let store = Store::new(client, &table);
-    let telemetry = listening.telemetry.clone();
+    let dynamodb = LocalDynamoDb::start(inner, file, &config.events_table).await?;
     let forwarding = serve.forward_to.as_ref().map(|target| Forwarding {
         target: target.clone(),
-        store: store.clone(),
-        table: table.clone(),
+        store: dynamodb.store().clone(),
+        table: config.events_table.clone(),
         secret: secret.clone(),
         data: file,
     });
-    let app = App::new(config, Secrets::Fixed(secret), store, telemetry);
-
-    let running = Running::announce(listening.address, &key.text);
-    if let Err(error) = &running {
-        tracing::warn!(%error, "the secret for `send` could not be left on this machine, so `send` needs --secret");
-    }
-    print(&banner(
-        &listening,
-        &key,
-        file,
-        &format!("--table {table} --dynamodb {}", front.endpoint()),
-        running.is_ok(),
-    ))?;
+    let table = format!(
+        "--table {} --dynamodb {}",
+        config.events_table,
+        dynamodb.endpoint()
+    );
+    let telemetry = listening.telemetry.clone();
+    let app = App::new(
+        config,
+        Secrets::Fixed(secret),
+        dynamodb.store().clone(),
+        telemetry,
+    );
+    let _running = announce(&listening, &key, file, &table)?;
 
     let listener = match forwarding {
         Some(forwarding) => Some(forwarding.listener().await?),
@@ -91,16 +82,29 @@ pub async fn run(serve: &Serve) -> Result<(), Failure> {
         routes: None,
         any_host: false,
     };
-    let kept = file.map(|file| kept(&key, file));
-    let kept = kept.unwrap_or_default();
+    let kept = file.map(|file| kept(&key, file)).unwrap_or_default();
     let serving = listening.serve(guard.around(router), &kept);
     match listener {
         Some(listener) => listener.beside(serving).await?,
         None => serving.await,
     }
-    front.stop();
     dynamodb.stop().await;
     Ok(())
+}
+
+/// Leaves the address and the secret for `send` on this machine as long as the result lives, and prints the first lines.
+fn announce(
+    listening: &Listening,
+    key: &Key,
+    file: Option<&Path>,
+    table: &str,
+) -> Result<Option<Running>, Failure> {
+    let running = Running::announce(listening.address, &key.text);
+    if let Err(error) = &running {
+        tracing::warn!(%error, "the secret for `send` could not be left on this machine, so `send` needs --secret");
+    }
+    print(&banner(listening, key, file, table, running.is_ok()))?;
+    Ok(running.ok())
 }
 
 /// Checks the application's address, before anything is written.
@@ -113,7 +117,7 @@ fn check_target(serve: &Serve, listening: &Listening) -> Result<(), Failure> {
     Ok(own.map_or(Ok(()), |own| listen::check_target(target, &own))?)
 }
 
-fn take(file: &Path, table: &str) -> Result<DataFile, Failure> {
+fn open(file: &Path, table: &str) -> Result<DataFile, Failure> {
     DataFile::take(file, table).map_err(|source| unusable(file, source))
 }
 

@@ -18,8 +18,8 @@ use hyper_util::rt::TokioExecutor;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-use super::back_ends;
 use super::guard::Guard;
+use super::ports;
 use crate::address;
 use crate::failure::Failure;
 
@@ -81,7 +81,7 @@ pub async fn hidden() -> Result<TcpListener, Failure> {
     let address = Ipv4Addr::new(127, a, b, c.clamp(1, 254));
     match TcpListener::bind((address, 0)).await {
         Ok(listener) => Ok(listener),
-        Err(_) => back_ends::listen("127.0.0.1", 0, "--dynamodb-port").await,
+        Err(_) => ports::listen("127.0.0.1", 0, "--dynamodb-port").await,
     }
 }
 

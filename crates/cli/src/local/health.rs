@@ -6,7 +6,7 @@ use axum::http::Uri;
 use clap::Args;
 use serde::Deserialize;
 
-use super::back_ends;
+use super::ports;
 use crate::address::{self, Address};
 use crate::args::print;
 use crate::client::{self, Answer};
@@ -39,7 +39,7 @@ impl Health {
     pub fn run(self) -> Result<(), Failure> {
         let base = match &self.url {
             Some(url) => url.base().clone(),
-            None => Uri::try_from(format!("http://127.0.0.1:{}", back_ends::port(None)?)).unwrap_or_default(),
+            None => Uri::try_from(format!("http://127.0.0.1:{}", ports::port(None)?)).unwrap_or_default(),
         };
         let url = address::join(&base, "/health");
         client::check(&url)?;

@@ -24,7 +24,7 @@ use serde_json::{Value, json};
 use sonotheia_webhook::event::types::known_types;
 use sonotheia_webhook::timestamp::{Parsed, Timestamp};
 
-use super::back_ends;
+use super::ports;
 use crate::args::{print, random_hex};
 use crate::failure::Failure;
 use crate::interrupt;
@@ -107,7 +107,7 @@ impl MockApi {
             self.next_page = NextPage::Link;
         }
         let stop = interrupt::stop()?;
-        let listener = back_ends::listen("127.0.0.1", self.port, "--port").await?;
+        let listener = ports::listen("127.0.0.1", self.port, "--port").await?;
         let address = listener.local_addr().map_err(Failure::Serve)?;
         print(&format!(
             "Listening on http://{address}\n\

@@ -1,10 +1,11 @@
 //! Commands that run the receiver, or its back ends, on this machine.
 
-pub mod back_ends;
 pub mod backends;
+mod config;
 mod data;
 mod deliveries;
 pub mod demo;
+mod dynamodb;
 mod embedded;
 mod front;
 pub mod guard;
@@ -13,6 +14,7 @@ mod kept_secret;
 mod log;
 pub mod mock_api;
 mod on_table;
+pub mod ports;
 pub mod private;
 pub mod running;
 pub mod serve;

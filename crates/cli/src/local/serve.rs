@@ -11,10 +11,10 @@ use clap::builder::{NonEmptyStringValueParser, OsStringValueParser, TypedValuePa
 use sonotheia_webhook::telemetry;
 use tokio::net::TcpListener;
 
-use super::back_ends;
 use super::deliveries::{self, Tally};
 use super::guard::Route;
 use super::log::Format;
+use super::ports;
 use super::{data, embedded, on_table, server};
 use crate::address;
 use crate::args::print;
@@ -78,7 +78,7 @@ impl Serve {
         errors_only: &'static [&'static str],
     ) -> Result<Listening, Failure> {
         let stop = interrupt::stop()?;
-        let listener = back_ends::listen(&self.host, back_ends::port(self.port)?, "--port").await?;
+        let listener = ports::listen(&self.host, ports::port(self.port)?, "--port").await?;
         let address = listener.local_addr().map_err(Failure::Serve)?;
         let format = self.log.unwrap_or(default);
         let telemetry = format.telemetry();

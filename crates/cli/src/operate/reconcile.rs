@@ -1,28 +1,29 @@
 //! `reconcile`: reads from Sonotheia the events that it could not deliver, and stores those that are missing.
 
+mod report;
+
 use std::collections::HashSet;
 
 use clap::Args;
 use futures_util::FutureExt;
 use indicatif::ProgressBar;
-use serde::Serialize;
 use sonotheia_webhook::config::LARGEST_BODY;
 use sonotheia_webhook::ingest::{self, Ingested, Rules};
 use sonotheia_webhook::store::{DeliveryToken, Store};
 use sonotheia_webhook::timestamp::Timestamp;
 
+use self::report::{Line, Progress, Report, Verdict};
 use super::api_list::Page;
-use super::api_list::item::{Item, Wrapping};
+use super::api_list::item::Item;
 use super::api_list::next::Next;
 use super::retention::Deployed;
 use super::sonotheia_api::{Api, Session};
-use crate::args::{json, print};
+use crate::args::print;
 use crate::client::encode;
 use crate::failure::Failure;
 use crate::interrupt::{self, Stop};
 use crate::records::times;
 use crate::remote::RemoteError;
-use crate::show::clean;
 use crate::table::Account;
 
 /// The most pages that a list can have. A longer list is more likely a loop.
@@ -62,44 +63,6 @@ fn body_bytes(text: &str) -> Result<usize, String> {
     bytes.ok_or_else(|| format!("it is not a number from 1 to {LARGEST_BODY}"))
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-enum Verdict {
-    /// The table does not have it. With `--apply` it is stored.
-    Missing,
-    /// The table has it.
-    Present,
-    /// It cannot be stored.
-    Refused,
-}
-
-/// An event of the report.
-#[derive(Serialize)]
-struct Line {
-    /// The event's id, or the record's key.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    event_id: Option<String>,
-    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
-    event_type: Option<String>,
-    verdict: Verdict,
-    /// Why it cannot be stored.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    message: Option<String>,
-}
-
-/// The work so far.
-#[derive(Default)]
-struct Progress {
-    lines: Vec<Line>,
-    /// The keys that a dry run would have stored.
-    missing: HashSet<String>,
-    /// The shape of the list, for a person: the list, the items, the next page.
-    list: Option<String>,
-    wrapping: Option<Wrapping>,
-    next: Option<String>,
-    is_complete: bool,
-}
-
 impl Reconcile {
     /// Prints the report, also if the work ends early.
     pub fn run(self) -> Result<(), Failure> {
@@ -116,7 +79,12 @@ impl Reconcile {
         bar.finish_and_clear();
         progress.is_complete = read.is_ok() && stop.peek().is_none();
         if read.is_ok() || !progress.lines.is_empty() {
-            print(&self.report(&progress))?;
+            let report = Report {
+                applied: self.apply,
+                since: self.since,
+                progress: &progress,
+            };
+            print(&if self.json { report.json() } else { report.text() })?;
         }
         let done = progress.lines.len();
         read.map_err(|source| RemoteError::Reconcile {
@@ -169,28 +137,14 @@ impl Reconcile {
                     Some(rules) => rules,
                     None => rules.insert(self.deployed.rules(&self.table, store).await?),
                 };
-                let line = self.take(store, rules, item, &mut progress.missing).await?;
+                let line = self.reconcile(store, rules, item, &mut progress.missing).await?;
                 progress.lines.push(line);
                 bar.set_message(format!("{} events", progress.lines.len()));
                 bar.tick();
             }
-            path = match &page.next {
-                Next::Parameter { name, value, .. } => format!("{first}&{name}={}", encode(value)),
-                Next::Address { address, .. } => session.own_path(address).ok_or_else(|| {
-                    fault(
-                        "it names a next page at another address, and the key goes to --base-url only".into(),
-                    )
-                })?,
-                Next::Unnamed | Next::Last { .. } => {
-                    let read = progress.lines.len() as u64;
-                    return match page.total {
-                        Some(total) if total > read => Err(fault(format!(
-                            "the list has {total} events, its pages have {read}, and it names no further page"
-                        ))
-                        .into()),
-                        _ => Ok(()),
-                    };
-                }
+            path = match next_path(&page, &first, session, progress.lines.len()).map_err(fault)? {
+                Some(path) => path,
+                None => return Ok(()),
             };
         }
         let fault = "the list has no end; ask for less with --since".into();
@@ -202,7 +156,7 @@ impl Reconcile {
     }
 
     /// Judges one event as the receiver judges a delivery, and with `--apply` stores it if it is missing.
-    async fn take(
+    async fn reconcile(
         &self,
         store: &Store,
         rules: &Rules,
@@ -217,17 +171,8 @@ impl Reconcile {
             verdict,
             message,
         };
-        let size = item.body.len();
-        if size > self.max_body_bytes {
-            let limit = self.max_body_bytes;
-            let message = format!("has {size} bytes, and the limit is {limit} (--max-body-bytes)");
-            return Ok(line(Verdict::Refused, Some(message)));
-        }
         let id = event.and_then(|event| event.id.as_deref());
-        if let (Some(outer), Some(id)) = (&item.outer_id, id)
-            && outer != id
-        {
-            let message = format!("the list names it {outer:?}, but the event's own id is {id:?}");
+        if let Some(message) = self.obstacle(item, id) {
             return Ok(line(Verdict::Refused, Some(message)));
         }
         let has_no_id = event.is_some() && id.is_none();
@@ -236,125 +181,55 @@ impl Reconcile {
         } else {
             ingest::preview(store, &judged).await
         };
-        Ok(match ingested.map_err(RemoteError::Store)? {
+        let (verdict, message) = match ingested.map_err(RemoteError::Store)? {
             // The key is a hash of the delivery's bytes, and the list has other blanks or another order of members.
             Ingested::Stored { .. } if has_no_id => {
                 let message = "has no id, so that nothing can tell whether the table has it already";
-                line(Verdict::Refused, Some(message.to_owned()))
+                (Verdict::Refused, Some(message.to_owned()))
             }
             // The list may have an event twice, and a dry run stores nothing that would show it.
-            Ingested::Stored { event_id } => {
-                let is_first = missing.insert(event_id);
-                line(
-                    if is_first {
-                        Verdict::Missing
-                    } else {
-                        Verdict::Present
-                    },
-                    None,
-                )
-            }
-            Ingested::Duplicate { .. } => line(Verdict::Present, None),
+            Ingested::Stored { event_id } => match missing.insert(event_id) {
+                true => (Verdict::Missing, None),
+                false => (Verdict::Present, None),
+            },
+            Ingested::Duplicate { .. } => (Verdict::Present, None),
             Ingested::Conflict(problem) | Ingested::TooOld(problem) | Ingested::Invalid(problem) => {
-                line(Verdict::Refused, Some(problem.to_string()))
+                (Verdict::Refused, Some(problem.to_string()))
             }
-        })
+        };
+        Ok(line(verdict, message))
     }
 
-    fn report(&self, progress: &Progress) -> String {
-        let counts =
-            [Verdict::Missing, Verdict::Present, Verdict::Refused].map(|verdict| progress.count(verdict));
-        let [missing, present, refused] = counts;
-        if self.json {
-            #[derive(Serialize)]
-            struct Reconciled<'a> {
-                applied: bool,
-                complete: bool,
-                since: String,
-                shape: String,
-                count: usize,
-                missing: usize,
-                present: usize,
-                refused: usize,
-                events: &'a [Line],
-            }
-            let report = Reconciled {
-                applied: self.apply,
-                complete: progress.is_complete,
-                since: self.since.to_string(),
-                shape: progress.shape(),
-                count: progress.lines.len(),
-                missing,
-                present,
-                refused,
-                events: &progress.lines,
-            };
-            return json(&report) + "\n";
+    /// The reason why an event cannot be stored, whatever the table has. `id` is the event's own id.
+    fn obstacle(&self, item: &Item, id: Option<&str>) -> Option<String> {
+        let (size, limit) = (item.body.len(), self.max_body_bytes);
+        if size > limit {
+            return Some(format!(
+                "has {size} bytes, and the limit is {limit} (--max-body-bytes)"
+            ));
         }
-        let mut text = format!("Sonotheia's list: {}\n", progress.shape());
-        for line in &progress.lines {
-            let verdict = match line.verdict {
-                Verdict::Missing if self.apply => "stored",
-                Verdict::Missing => "missing",
-                // The summary counts these events; they get no line.
-                Verdict::Present => continue,
-                Verdict::Refused => "refused",
-            };
-            let name = |name: &Option<String>| name.as_deref().map_or_else(|| "-".to_owned(), clean);
-            let why = line.message.as_deref().map(clean).unwrap_or_default();
-            let row = format!(
-                "{verdict:<8}  {:<24}  {}  {why}",
-                name(&line.event_type),
-                name(&line.event_id)
-            );
-            text.push_str(row.trim_end());
-            text.push('\n');
+        match (item.outer_id.as_deref(), id) {
+            (Some(outer), Some(id)) if outer != id => Some(format!(
+                "the list names it {outer:?}, but the event's own id is {id:?}"
+            )),
+            _ => None,
         }
-        let stored = if self.apply {
-            "were missing and are stored"
-        } else {
-            "missing"
-        };
-        text.push_str(&format!(
-            "{} undelivered since {}: {missing} {stored}, {present} here already, {refused} refused\n",
-            progress.lines.len(),
-            self.since,
-        ));
-        if !self.apply && missing > 0 {
-            text.push_str("Nothing was written; --apply stores the missing events.\n");
-        }
-        text
     }
 }
 
-impl Progress {
-    fn count(&self, verdict: Verdict) -> usize {
-        self.lines.iter().filter(|line| line.verdict == verdict).count()
-    }
-
-    /// Notes the shape of a page. All pages have the same shape.
-    fn note(&mut self, page: &Page) -> Result<(), String> {
-        let list = self.list.get_or_insert_with(|| page.list.clone());
-        if *list != page.list {
-            return Err(format!("it has {}, and an earlier page had {list}", page.list));
-        }
-        if let (Some(was), Some(is)) = (self.wrapping, page.wrapping)
-            && was != is
-        {
-            return Err(format!(
-                "{}, and on an earlier page, {}",
-                is.describe(),
-                was.describe()
-            ));
-        }
-        self.wrapping = self.wrapping.or(page.wrapping);
-        self.next.get_or_insert_with(|| page.next.describe());
-        Ok(())
-    }
-
-    fn shape(&self) -> String {
-        let wrapping = self.wrapping.map(Wrapping::describe);
-        let parts = [self.list.clone(), wrapping, self.next.clone()];
-        parts.into_iter().flatten().collect::<Vec<_>>().join("; ")
+/// The path of the page after this one, whose list begins at the path `first`. `None` after the last page. `read` is the number
+/// of events so far.
+fn next_path(page: &Page, first: &str, session: &Session, read: usize) -> Result<Option<String>, String> {
+    match &page.next {
+        Next::Parameter { name, value, .. } => Ok(Some(format!("{first}&{name}={}", encode(value)))),
+        Next::Address { address, .. } => session.own_path(address).map(Some).ok_or_else(|| {
+            "it names a next page at another address, and the key goes to --base-url only".into()
+        }),
+        Next::Unnamed | Next::Last { .. } => match page.total {
+            Some(total) if total > read as u64 => Err(format!(
+                "the list has {total} events, its pages have {read}, and it names no further page"
+            )),
+            _ => Ok(None),
+        },
     }
 }

@@ -8,7 +8,7 @@ use crate::args::print;
 use crate::failure::Failure;
 use crate::inspector::{self, Inspector};
 use crate::interrupt::{self, Stop};
-use crate::local::back_ends;
+use crate::local::ports;
 use crate::table::Account;
 
 /// Show the records of a deployment in the browser, read only, on this machine only
@@ -32,7 +32,7 @@ impl Inspect {
 
     async fn serve(self) -> Result<(), Failure> {
         let stop = interrupt::stop()?;
-        let listener = back_ends::listen("127.0.0.1", self.port, "--port").await?;
+        let listener = ports::listen("127.0.0.1", self.port, "--port").await?;
         let address = listener.local_addr().map_err(Failure::Serve)?;
         let app = interrupt::unless(&stop, self.account.app(&self.table)).await?;
         let page = inspector::over_table(router(app), Inspector::read_only(&self.table)?);
