@@ -3,6 +3,7 @@
 import json
 import tempfile
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import boto3
@@ -37,7 +38,7 @@ def refused(stack, secret, label):
 
 
 def rotation(stack):
-    """Put and retire, with deliveries under both secrets on the way; then both kinds of leak."""
+    """Put and retire, with deliveries under both secrets on the way. The stub below tests a retirement that waited."""
     old = stack.secret()
     run("rotate-secret", stack.name, "retire", fails="no previous version")
     said = run("rotate-secret", stack.name, "put")
@@ -47,12 +48,13 @@ def rotation(stack):
         status, _, body = stack.deliver(event(name), secret)
         check(status == 200, f"after put, {name}: {status} {body}")
     run("rotate-secret", stack.name, "put", fails="there is a previous version already")
-    run("rotate-secret", stack.name, "retire", fails="nothing was accepted")
     count(stack, "Accepted")
     said = run("rotate-secret", stack.name, "status")
     check("signed with the previous one: 0" in said, said)
-    run("rotate-secret", stack.name, "retire")
-    refused(stack, old, "retire")
+    # The sender may still retry a delivery that it signed before it switched.
+    run("rotate-secret", stack.name, "retire", fails="the new secret is too young")
+    run("rotate-secret", stack.name, "retire", "--now")
+    refused(stack, old, "retire --now")
     status, _, body = stack.deliver(event("event-new-2"), new)
     check(status == 200, f"the new secret: {status} {body}")
 
@@ -97,6 +99,7 @@ REFUSALS = [
     (["status"], {"previous": "version-0"}, "get-metric-statistics PreviousSecretUsed"),
     (["retire"], {"previous": "version-0"}, "list-secret-version-ids AWSPREVIOUS"),
     (["retire"], {"previous": "version-0", "uses": 7}, "get-metric-statistics PreviousSecretUsed"),
+    (["retire"], {"previous": "version-0"}, "list-secret-version-ids AWSCURRENT"),
     (["retire"], {"previous": "version-0"}, "get-metric-statistics Accepted"),
     (["retire"], {"previous": "version-0"}, "update-secret-version-stage"),
     (["retire", "--now"], {"previous": "version-0"}, "list-secret-version-ids AWSPREVIOUS"),
@@ -120,6 +123,17 @@ def refused_reads(stack):
         check(stub.run("put")[0][-1] == "put-secret-value", "put")
         check(json.loads((Path(folder) / "put").read_text()) == {"webhook_secret": "a" * 64}, "the new secret")
         check(stub.run("retire", previous="version-0")[0][-1] == "update-secret-version-stage", "retire")
+        # Only deliveries that came after the sender could switch say anything about its secret.
+        now = datetime.now(UTC)
+        for age, form in [(4259, datetime.isoformat), (4259, lambda time: str(time.timestamp()))]:
+            created = form(now - timedelta(seconds=age - 30))
+            calls, _ = stub.run("retire", previous="version-0", created=created, fails="too young")
+            check(calls[-1] == "list-secret-version-ids AWSCURRENT", f"retire of {created}: {calls}")
+            created = form(now - timedelta(seconds=age + 30))
+            calls, _ = stub.run("retire", previous="version-0", created=created)
+            check(calls[-1] == "update-secret-version-stage", f"retire of {created}: {calls}")
+        calls, _ = stub.run("retire", previous="version-0", accepted=0, fails="nothing was accepted")
+        check(calls[-1] == "get-metric-statistics Accepted", f"retire without a delivery: {calls}")
         calls, _ = stub.run("retire", "--now", previous="version-0", uses=7)
         check(calls[-1] == "update-secret-version-stage", f"retire --now: {calls}")
         check(not any("metric" in call for call in calls), f"retire --now asks for no metric: {calls}")

@@ -28,6 +28,10 @@ def run(script, *arguments, fails=None, environment=None):
     return said
 
 
+# The time of a secret's version, as the AWS CLI prints it.
+LONG_AGO = "2026-11-24T01:00:00.123000+00:00"
+
+
 class Stub:
     """A stubbed `aws` on the PATH. `state` says what it answers, and which call it refuses."""
 
@@ -38,9 +42,9 @@ class Stub:
         aws.write_text(f"#!{sys.executable}\n" + STUB.read_text())
         aws.chmod(0o755)
 
-    def run(self, *arguments, fails=None, previous=None, uses=0, accepted=5, refuse=None):
+    def run(self, *arguments, fails=None, previous=None, uses=0, accepted=5, refuse=None, created=LONG_AGO):
         """Runs infra/rotate-secret. Returns the calls that it made, and what it said."""
-        state = {"previous": previous, "uses": uses, "accepted": accepted, "refuse": refuse}
+        state = {"previous": previous, "uses": uses, "accepted": accepted, "refuse": refuse, "created": created}
         calls = self.folder / "calls"
         calls.write_text("")
         (self.folder / "state.json").write_text(json.dumps(state))
