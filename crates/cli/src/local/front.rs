@@ -4,7 +4,7 @@
 //! answers with `Access-Control-Allow-Origin: *`). So an emulator listens on a port of a loopback address that no page can
 //! guess, and the announced port passes on the requests of programs only.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use axum::Router;
@@ -51,7 +51,9 @@ impl Front {
             routes: None,
             any_host: false,
         };
-        let router = guard.around(router);
+        let router = guard
+            .around(router)
+            .into_make_service_with_connect_info::<SocketAddr>();
         let task = tokio::spawn(async move {
             // It ends when the task is aborted.
             let _ = axum::serve(listener, router).await;

@@ -2,13 +2,14 @@
 //!
 //! A tunnel gives `serve` a public name and passes the requests for it on, and only `/webhook` and `/health` are for them.
 //! The page of another site can also let its own name point to 127.0.0.1 and then ask for the records (DNS rebinding). The
-//! Host of both kinds of request is not a loopback name.
+//! Host of both kinds of request is not a loopback name. With `--host 0.0.0.0`, another machine can connect and claim any
+//! Host, so the address of the client counts, too.
 
-use std::net::Ipv6Addr;
+use std::net::{Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{Request, State};
+use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
@@ -65,7 +66,7 @@ impl Route {
 pub struct Guard {
     /// The routes that answer. `None`: all of them, and the inspector.
     pub routes: Option<Vec<Route>>,
-    /// True if reads answer requests with any Host.
+    /// True if reads answer requests with any Host, from any machine.
     pub any_host: bool,
 }
 
@@ -84,20 +85,24 @@ impl Guard {
         router.layer(middleware::from_fn_with_state(Arc::new(self), check))
     }
 
-    fn refusal(&self, target: &Uri, headers: &HeaderMap) -> Option<Refusal> {
+    fn refusal(&self, target: &Uri, headers: &HeaderMap, client: Option<SocketAddr>) -> Option<Refusal> {
         let route = Route::of(target.path());
         if let Some(on) = &self.routes
             && !route.is_some_and(|route| on.contains(&route))
         {
             return Some(Refusal::Off);
         }
-        let is_allowed = route.is_some_and(Route::is_public) || self.any_host || is_local(target, headers);
+        let is_allowed = route.is_some_and(Route::is_public)
+            || self.any_host
+            || (client.is_some_and(is_of_this_machine) && is_local(target, headers));
         (!is_allowed).then_some(Refusal::Foreign)
     }
 }
 
 async fn check(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
-    match guard.refusal(request.uri(), request.headers()) {
+    let client = request.extensions().get();
+    let client = client.map(|ConnectInfo(address): &ConnectInfo<SocketAddr>| *address);
+    match guard.refusal(request.uri(), request.headers(), client) {
         None => next.run(request).await,
         Some(refusal) => refusal.into_response(),
     }
@@ -148,7 +153,12 @@ const ADDED_BY_PROXIES: [&str; 7] = [
     "x-real-ip",
 ];
 
-/// Returns true if a program on this machine sent the request to a loopback name.
+/// Returns true if the client connected from a loopback address.
+fn is_of_this_machine(client: SocketAddr) -> bool {
+    client.ip().to_canonical().is_loopback()
+}
+
+/// Returns true if the request is for a loopback name, and no proxy has passed it on.
 pub fn is_local(target: &Uri, headers: &HeaderMap) -> bool {
     let mut hosts = headers.get_all(header::HOST).iter();
     let (Some(host), None) = (hosts.next(), hosts.next()) else {
@@ -257,7 +267,12 @@ mod tests {
         for (name, value) in headers {
             map.append(*name, HeaderValue::from_static(value));
         }
-        guard.refusal(&target.parse().expect("a target"), &map)
+        from(guard, target, &map, "127.0.0.1:50000")
+    }
+
+    fn from(guard: &Guard, target: &str, headers: &HeaderMap, client: &str) -> Option<Refusal> {
+        let client = client.parse().expect("an address");
+        guard.refusal(&target.parse().expect("a target"), headers, Some(client))
     }
 
     const EMBEDDED: Guard = Guard {
@@ -322,6 +337,31 @@ mod tests {
         for name in ADDED_BY_PROXIES {
             assert!(foreign("/results", &[local, (name, "evil.example")]), "{name}");
         }
+    }
+
+    #[test]
+    fn another_machine_that_claims_a_loopback_host_reaches_the_webhook_and_the_health_check_only() {
+        let headers = HeaderMap::from_iter([(header::HOST, HeaderValue::from_static("localhost:8080"))]);
+        for client in ["127.0.0.1:1", "127.9.9.9:1", "[::1]:1", "[::ffff:127.0.0.1]:1"] {
+            assert_eq!(from(&EMBEDDED, "/results", &headers, client), None, "{client}");
+        }
+        for client in [
+            "192.0.2.7:1",
+            "172.17.0.1:1",
+            "[fe80::1]:1",
+            "[::ffff:192.0.2.7]:1",
+            "0.0.0.0:1",
+        ] {
+            let refusal = from(&EMBEDDED, "/results", &headers, client);
+            assert_eq!(refusal, Some(Refusal::Foreign), "{client}");
+            assert_eq!(from(&EMBEDDED, "/webhook", &headers, client), None, "{client}");
+        }
+        let target = "/results".parse().expect("a target");
+        assert_eq!(
+            EMBEDDED.refusal(&target, &headers, None),
+            Some(Refusal::Foreign),
+            "unknown"
+        );
     }
 
     #[test]
