@@ -1,5 +1,7 @@
 //! Rules about names, retention and records that outlive the stack.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
 use super::{Rule, Templates, objects};
@@ -12,7 +14,7 @@ pub const RULES: &[Rule] = &[
     ),
     ("a stack adopts an existing table and an existing secret", adopts),
     (
-        "every name fits, for the shortest and the longest stack name",
+        "every name fits, for the shortest, the longest and the reserved stack names",
         names,
     ),
 ];
@@ -114,8 +116,22 @@ const NAMED: &[(&str, &str, usize)] = &[
     ("AWS::ApiGatewayV2::Api", "Name", 128),
 ];
 
+/// The bus that each account has ("CreateEventBus" in EventBridge's API reference).
+const RESERVED_BUS: (&str, &str) = ("AWS::Events::EventBus", "default");
+
+/// The name that no metric of a firewall may have ("VisibilityConfig" in AWS WAF's API reference).
+const RESERVED_METRIC: &str = "All";
+
 /// A name that holds the stack's name, for a stack with that name.
 fn name_for(value: &Value, stack: &str) -> Option<String> {
+    if let Some([condition, then, otherwise]) = value["Fn::If"].as_array().map(Vec::as_slice) {
+        let is_named = match condition.as_str() {
+            Some("IsNamedDefault") => stack == "default",
+            Some("IsNamedAll") => stack == "All",
+            _ => return None,
+        };
+        return name_for(if is_named { then } else { otherwise }, stack);
+    }
     let reference = |name: &str| match name {
         "Name" | "AWS::StackName" => Some(stack.to_owned()),
         "Uuid" => Some("8f3b1c9e-0000-4000-8000-000000000000".to_owned()),
@@ -148,9 +164,9 @@ fn names(all: &Templates, fault: &mut dyn FnMut(String)) {
             if *of != kind || value.is_null() {
                 continue;
             }
-            for stack in ["a", &"a".repeat(128)] {
+            for stack in ["a", &"a".repeat(128), "default", "All"] {
                 match name_for(value, stack) {
-                    Some(derived) if derived.len() <= *limit => (),
+                    Some(derived) if derived.len() <= *limit && (*of, &*derived) != RESERVED_BUS => (),
                     derived => fault(format!("{name}: {derived:?} for {} characters", stack.len())),
                 }
             }
@@ -165,6 +181,18 @@ fn names(all: &Templates, fault: &mut dyn FnMut(String)) {
             if member.ends_with("Name") && derives && !is_listed {
                 fault(format!("{name}: {member} has no known limit"));
             }
+        }
+    }
+    let metrics: Vec<_> = all
+        .of_type("AWS::CloudFormation::Stack")
+        .map(|(_, nested)| &nested["Properties"]["Parameters"]["FirewallMetric"])
+        .filter(|metric| !metric.is_null())
+        .collect();
+    for stack in ["a", RESERVED_METRIC] {
+        let names: BTreeSet<_> = metrics.iter().map(|metric| name_for(metric, stack)).collect();
+        let name = names.first().cloned().flatten();
+        if metrics.len() < 3 || names.len() != 1 || name.is_none_or(|name| name == RESERVED_METRIC) {
+            fault(format!("the firewall's metrics of the stack {stack}: {names:?}"));
         }
     }
     for (name, parameter) in all.0.iter().filter_map(|(file, template)| {

@@ -7,6 +7,9 @@ pub const MUTATIONS: &[(&str, &str, &str, &str)] = &[
     ("template.yaml", "Action: dynamodb:Query", "Action: dynamodb:*", "no action and no resource"),
     ("template.yaml", "Resource: !If [MakesSecret, !GetAtt WebhookSecret.Id, !Ref ExistingSecretArn]", "Resource: \"*\"", "no action and no resource"),
     ("infra/fanout.yaml", "Action: events:PutEvents", "Action: \"*\"", "no action and no resource"),
+    ("template.yaml", "/${StageName}/GET/webhook\n", "/${StageName}/*/webhook\n", "no action and no resource"),
+    ("infra/fanout.yaml", "!If [IsNamedDefault, sonotheia-default, !Ref Name]", "!Ref Name", "every name fits"),
+    ("template.yaml", "FirewallMetric: !If [IsNamedAll, sonotheia-All, !Ref AWS::StackName]", "FirewallMetric: !Ref AWS::StackName", "every name fits"),
     ("infra/notifications.yaml", "Principal: {Service: cloudwatch.amazonaws.com}", "Principal: \"*\"", "no action and no resource"),
     ("template.yaml", "Role: !GetAtt ReceiverRole.Arn", "Policies: AmazonDynamoDBFullAccess", "every function has a role"),
     ("template.yaml", "        - {SSEEnabled: true}\n", "        - {SSEEnabled: false}\n", "data is encrypted"),
@@ -72,7 +75,7 @@ pub const MUTATIONS: &[(&str, &str, &str, &str)] = &[
     ("template.yaml", "        Role: !GetAtt DeploymentRole.Arn\n", "", "every role has the permissions boundary"),
     ("infra/fanout.yaml", "      KmsKeyIdentifier: !If [HasKmsKey, !Ref KmsKeyArn, !Ref AWS::NoValue]\n", "", "data is encrypted"),
     ("template.yaml", "      KmsKeyId: !If [HasKmsKey, !Ref KmsKeyArn, !Ref AWS::NoValue]\n", "", "data is encrypted"),
-    ("template.yaml", "execute-api:/${StageName}/*/health", "execute-api:/${StageName}/*/results", "no action and no resource"),
+    ("template.yaml", "execute-api:/${StageName}/PUT/health", "execute-api:/${StageName}/*/results", "no action and no resource"),
     ("infra/domain.yaml", "      EndpointAccessMode: STRICT\n", "", "API and domain are Regional"),
     ("template.yaml", "in one stack of an account and region only.\n    Type: String\n    Default: \"false\"", "in one stack of an account and region only.\n    Type: String\n    Default: \"true\"", "an option of your platform"),
 ];
