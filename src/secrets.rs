@@ -3,6 +3,7 @@
 //! [`cache`] decides which call a delivery needs; this module makes the calls.
 
 pub mod cache;
+mod clock;
 pub mod text;
 
 use std::fmt;
@@ -17,6 +18,7 @@ use crate::cause::{CallError, Causes};
 use crate::signature::{Secret, Signature};
 use crate::timestamp::Timestamp;
 use cache::{Cache, Step};
+use clock::SteadyClock;
 use text::UnusableSecret;
 
 /// A version of the secret.
@@ -115,6 +117,7 @@ impl Secrets {
             client,
             id: id.into(),
             period,
+            clock: Mutex::default(),
             cache: Mutex::default(),
             asking: tokio::sync::Mutex::default(),
         }))
@@ -124,7 +127,7 @@ impl Secrets {
     pub async fn prefetch(&self, now: Timestamp) {
         if let Self::Managed(managed) = self {
             let _turn = managed.asking.lock().await;
-            managed.ask(Stage::Current, Clock::at(now)).await;
+            managed.ask(Stage::Current, managed.time(now)).await;
         }
     }
 
@@ -135,7 +138,7 @@ impl Secrets {
                 version: Ok(secret.verify(body, signature).then_some(Stage::Current)),
                 refreshes: 0,
             },
-            Self::Managed(managed) => managed.verify(body, signature, Clock::at(now)).await,
+            Self::Managed(managed) => managed.verify(body, signature, managed.time(now)).await,
         }
     }
 }
@@ -146,37 +149,42 @@ pub struct Managed {
     client: Client,
     id: String,
     period: Duration,
+    /// Locked for a moment only, as the cache is.
+    clock: Mutex<SteadyClock>,
     /// Locked for a moment only, never while a call waits.
     cache: Mutex<Cache<Secret>>,
     /// Locked while a call waits, so that many deliveries at once make one call.
     asking: tokio::sync::Mutex<()>,
 }
 
-/// The wall clock, counted from the time of a delivery.
+/// The time, counted from the begin of a delivery.
 #[derive(Clone, Copy)]
-struct Clock {
+struct Time {
     start: Timestamp,
     begun: Instant,
 }
 
-impl Clock {
-    fn at(start: Timestamp) -> Self {
-        let begun = Instant::now();
-        Self { start, begun }
-    }
-
+impl Time {
     fn now(self) -> Timestamp {
         self.start.plus(self.begun.elapsed())
     }
 }
 
 impl Managed {
-    async fn verify(&self, body: &[u8], signature: &Signature, clock: Clock) -> Verification {
+    /// The time of a delivery that began at `wall` by the wall clock.
+    fn time(&self, wall: Timestamp) -> Time {
+        let mut clock = self.clock.lock().unwrap_or_else(PoisonError::into_inner);
+        let begun = Instant::now();
+        let start = clock.time(wall, begun);
+        Time { start, begun }
+    }
+
+    async fn verify(&self, body: &[u8], signature: &Signature, time: Time) -> Verification {
         let mut refreshes = 0;
         let mut turn = None;
         let version = loop {
             let matches = |secret: &Secret| secret.verify(body, signature);
-            let step = self.cache().next(matches, self.period, clock.start);
+            let step = self.cache().next(matches, self.period, time.start);
             let stage = match step {
                 Step::Answer(answer) => break Ok(answer),
                 Step::Unavailable => break Err(SecretsError::Unavailable),
@@ -189,10 +197,10 @@ impl Managed {
                 continue;
             }
             if matches!(step, Step::AskOnMismatch) {
-                self.cache().note_mismatch(clock.start);
+                self.cache().note_mismatch(time.start);
             }
             refreshes += 1;
-            if !self.ask(stage, clock).await && !self.cache().has_current() {
+            if !self.ask(stage, time).await && !self.cache().has_current() {
                 break Err(SecretsError::Unavailable);
             }
         };
@@ -205,8 +213,8 @@ impl Managed {
     }
 
     /// Makes one call, notes its result in the cache, and logs a fault. Returns false if the call failed.
-    async fn ask(&self, stage: Stage, clock: Clock) -> bool {
-        let asked = clock.now();
+    async fn ask(&self, stage: Stage, time: Time) -> bool {
+        let asked = time.now();
         let found = self.fetch(stage).await;
         let mut cache = self.cache();
         match (stage, &found) {
@@ -221,7 +229,7 @@ impl Managed {
                 cache.put_previous(Some(id.clone()), None, asked)
             }
             (Stage::Previous, Err(error)) if error.is_settled() => cache.put_previous(None, None, asked),
-            (stage, Err(_)) => cache.note_failure(stage, clock.now()),
+            (stage, Err(_)) => cache.note_failure(stage, time.now()),
         }
         drop(cache);
         match &found {

@@ -36,7 +36,7 @@ pub const FAILURE_INTERVAL: Duration = Duration::from_secs(10);
 pub const FIRST_CALLS: u8 = 10;
 
 /// The cache believes a noted time that is up to this far ahead of a delivery's time. Deliveries overtake each other and
-/// note the times of their calls, and somebody may set the clock back.
+/// note the times of their calls.
 pub const AHEAD: Duration = Duration::from_secs(60);
 
 /// The next step of a delivery.
@@ -375,5 +375,29 @@ mod tests {
         assert_eq!(next(&cache, FORGED, 300), Step::Ask(Stage::Previous));
         cache.put_previous(None, None, at(300));
         assert_eq!(next(&cache, FORGED, 300), Step::Answer(None));
+    }
+
+    #[test]
+    fn a_previous_version_that_is_gone_causes_another_call() {
+        let mut cache = Cache::default();
+        put_current(&mut cache, 1, 0);
+        put_previous(&mut cache, 0, 0);
+        put_current(&mut cache, 1, 300);
+        assert_eq!(next(&cache, FORGED, 300), Step::Ask(Stage::Previous));
+        cache.put_previous(None, None, at(300));
+        assert_eq!(next(&cache, FORGED, 300), Step::AskOnMismatch);
+    }
+
+    #[test]
+    fn each_interval_allows_ten_calls_that_fail_while_no_version_is_known() {
+        let mut cache = Cache::default();
+        for begin in [0, 10, 20] {
+            for _ in 0..FIRST_CALLS {
+                assert_eq!(next(&cache, 0, begin), Step::Ask(Stage::Current), "{begin}");
+                cache.note_failure(Stage::Current, at(begin));
+            }
+            assert_eq!(next(&cache, 0, begin), Step::Unavailable, "{begin}");
+            assert_eq!(next(&cache, 0, begin + 9), Step::Unavailable, "{begin}");
+        }
     }
 }

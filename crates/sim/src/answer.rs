@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use sonotheia_webhook::secrets::cache::AHEAD;
-
 use crate::condition::Condition;
 use crate::delivery::Delivery;
 use crate::environment::Answer;
@@ -188,7 +186,6 @@ impl Delivered<'_> {
         let condition = self.condition;
         let is_excused = condition.since_fault_ms(Service::Vault) < RECOVERED_MS
             || condition.since_thaw_ms() < RECOVERED_MS
-            || condition.since_jump_ms() < age_ms + RECOVERED_MS
             || self.delivery.was_frozen();
         if age_ms > SECRET_CACHE_SECONDS as i64 * 1000 + RECOVERED_MS && !is_excused {
             self.violation(
@@ -206,9 +203,7 @@ impl Delivered<'_> {
             || self.delivery.was_frozen()
             // A start that froze has used up the time of the first request, and a call that broke is noticed after it.
             || condition.since_thaw_ms() < RECOVERED_MS
-            || condition.since_fault_ms(Service::Vault) < RECOVERED_MS
-            || condition.since_jump_ms() < RECOVERED_MS
-            || condition.repeats_a_time(AHEAD.as_millis() as i64, RECOVERED_MS);
+            || condition.since_fault_ms(Service::Vault) < RECOVERED_MS;
         if !is_excused {
             self.violation(Check::Liveness, "a 503, and no call of the delivery met a fault");
         }

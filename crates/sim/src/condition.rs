@@ -1,22 +1,13 @@
 //! The state of an environment, for the network and the checks: its clock, its freezes and its broken calls.
 
-use std::collections::VecDeque;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use crate::clock::TrueClock;
 use crate::network::Service;
-use crate::world::lock;
 
 /// How late a clock may be while all promises hold: the receiver's margin (5 s) less its time limit (4.2 s).
 pub const TOLERATED_MS: i64 = 700;
-
-/// The time between two readings that are kept.
-const READ_EVERY_MS: i64 = 1_000;
-
-/// The number of readings that are kept: those of two hours, the longest jump of a clock.
-const MAX_READ: usize = 7_200;
 
 /// The state of an environment that the network and the checks need. Times are milliseconds since the epoch.
 #[derive(Debug)]
@@ -30,8 +21,6 @@ pub struct Condition {
     freezes: AtomicI64,
     fault_ms: [AtomicI64; 2],
     jumped_ms: AtomicI64,
-    /// The readings of the clock, at most one in [`READ_EVERY_MS`]: the true time, and the time that the clock showed.
-    read_ms: Mutex<VecDeque<(i64, i64)>>,
 }
 
 impl Condition {
@@ -46,7 +35,6 @@ impl Condition {
             freezes: AtomicI64::new(0),
             fault_ms: [AtomicI64::new(0), AtomicI64::new(0)],
             jumped_ms: AtomicI64::new(0),
-            read_ms: Mutex::default(),
         }
     }
 
@@ -96,32 +84,9 @@ impl Condition {
         self.jumped_ms.store(self.clock.now_ms(), Ordering::Relaxed);
     }
 
-    /// Reads the environment's clock, `error_ms` later. The receiver may keep this time.
+    /// Reads the environment's clock, `error_ms` later.
     pub fn read_clock(&self, error_ms: i64) -> SystemTime {
-        let (now_ms, offset_ms) = (self.clock.now_ms(), self.offset_ms());
-        let mut read = lock(&self.read_ms);
-        let is_known = read
-            .back()
-            .is_some_and(|(then, shown)| now_ms - then < READ_EVERY_MS && shown - then == offset_ms);
-        if !is_known {
-            read.push_back((now_ms, now_ms + offset_ms));
-        }
-        if read.len() > MAX_READ {
-            read.pop_front();
-        }
-        self.clock.system_time(offset_ms + error_ms)
-    }
-
-    /// True if the receiver takes an old time for a new one: it was read before the clock was set back, and the clock now
-    /// shows about that time again. The receiver believes a time that is up to `ahead_ms` ahead of its clock, and counts its
-    /// periods from it for `recovered_ms`.
-    pub fn repeats_a_time(&self, ahead_ms: i64, recovered_ms: i64) -> bool {
-        let now_ms = self.clock.now_ms();
-        let wall_ms = now_ms + self.offset_ms();
-        lock(&self.read_ms).iter().any(|(then_ms, read_ms)| {
-            let (age_ms, shown_ms) = (now_ms - then_ms, wall_ms - read_ms);
-            (-ahead_ms..recovered_ms + READ_EVERY_MS).contains(&shown_ms) && age_ms - shown_ms > TOLERATED_MS
-        })
+        self.clock.system_time(self.offset_ms() + error_ms)
     }
 
     /// Stops all work of the environment for a time. A freeze within a longer freeze changes nothing.
