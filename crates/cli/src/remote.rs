@@ -192,7 +192,7 @@ pub enum RemoteError {
     /// Sonotheia's API answered, but not with a JSON object.
     #[error(
         "Sonotheia's API at {url} answered {status} with {came}, and not with a JSON object: --base-url may not be the API's \
-         address, and nothing says that the webhook is registered"
+         address, and nothing says that the webhook is registered; `register --list` shows the registered webhooks"
     )]
     NotAnObject { url: String, status: u16, came: String },
     /// A page of Sonotheia's list has a shape that the command does not know.

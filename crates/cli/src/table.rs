@@ -48,17 +48,30 @@ impl Account {
         self.dynamodb.is_some()
     }
 
-    /// The region, or the address of the embedded DynamoDB, as words behind a table's name.
+    /// The table in words that differ for each table: its ARN, which names the account and the region, and the endpoint if it is
+    /// not AWS's.
     ///
     /// # Errors
-    /// As [`sdk`](Self::sdk).
-    pub async fn name(&self) -> Result<String, Failure> {
+    /// As [`sdk`](Self::sdk), and [`RemoteError::Table`].
+    pub async fn name(&self, table: &str) -> Result<String, Failure> {
         if let Some(endpoint) = &self.dynamodb {
-            return Ok(format!("at {endpoint}"));
+            return Ok(format!("table {table} at {endpoint}"));
         }
-        let sdk = self.sdk().await?;
-        let region = sdk.region().map(ToString::to_string).unwrap_or_default();
-        Ok(format!("in {region}"))
+        let client = Self::client(&self.sdk().await?);
+        let described = client.describe_table().table_name(table).send().await;
+        let described = described.map_err(|error| {
+            let call = CallError::from(error);
+            RemoteError::Table {
+                table: table.to_owned(),
+                advice: advice(&call),
+                source: call.into(),
+            }
+        })?;
+        let arn = described.table().and_then(|table| table.table_arn());
+        let endpoint = |name| std::env::var(name).ok().filter(|endpoint| !endpoint.is_empty());
+        let endpoint = endpoint("AWS_ENDPOINT_URL_DYNAMODB").or_else(|| endpoint("AWS_ENDPOINT_URL"));
+        let at = endpoint.map_or(String::new(), |endpoint| format!(" at {endpoint}"));
+        Ok(format!("table {}{at}", arn.unwrap_or(table)))
     }
 
     /// The SDK's settings: the usual credentials, or the credentials that an embedded DynamoDB accepts.

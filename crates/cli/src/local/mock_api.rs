@@ -242,7 +242,7 @@ async fn events(State(api): State<Arc<Api>>, Query(query): Query<HashMap<String,
     let place = query.get("cursor").or_else(|| query.get("starting_after"));
     let options = &api.options;
     lists::page(
-        &events,
+        events,
         place.map(String::as_str),
         &lists::Paging {
             shape: options.list,

@@ -1,16 +1,19 @@
 //! `serve --table`: the receiver over a table of DynamoDB itself, for containers.
 
 use std::error::Error;
+use std::sync::Arc;
 
 use sonotheia_webhook::app::App;
 use sonotheia_webhook::cause::{CallError, CallFault};
-use sonotheia_webhook::config::{Config, Faults, SdkSettings};
+use sonotheia_webhook::config::{Config, Faults, SdkSettings, SecretSource};
 use sonotheia_webhook::router::router;
 use sonotheia_webhook::store::StoreError;
+use sonotheia_webhook::telemetry::Telemetry;
 use sonotheia_webhook::timestamp::Timestamp;
 
 use super::guard::{Guard, Route};
 use super::log::Format;
+use super::running::Running;
 use super::serve::{Listening, Serve};
 use crate::args::print;
 use crate::failure::Failure;
@@ -22,15 +25,17 @@ use crate::sdk;
 /// [`Failure`]. A table that cannot be used ends the command at once; a failure that may pass does not, as on Lambda.
 pub async fn run(serve: &Serve, table: &str) -> Result<(), Failure> {
     let config = config(table)?;
+    let secret = match &config.secret {
+        SecretSource::Fixed(text) => Some(text.clone()),
+        SecretSource::SecretsManager(_) => None,
+    };
     let listening = serve.listen(Format::Json, &[]).await?;
-    let sdk = sdk::config(None).await?;
-    let app = App::on_aws(config, &sdk, listening.telemetry.clone())?;
-    if let Err(error) = app.store.prefetch().await
-        && is_lasting(&error)
-    {
-        return Err(Failure::table(table, error));
-    }
-    app.prefetch(Timestamp::now()).await;
+    let app = tokio::select! {
+        app = start(config, listening.telemetry.clone()) => app?,
+        () = listening.stop.clone() => return Ok(()),
+    };
+    // A container has no user whose `send` could find the secret, and no folder for it.
+    let _running = secret.and_then(|secret| Running::announce(listening.address, &secret).ok());
 
     print(&banner(&listening, table, &serve.routes))?;
     let guard = Guard {
@@ -41,6 +46,19 @@ pub async fn run(serve: &Serve, table: &str) -> Result<(), Failure> {
     let router = guard.around(listening.observed(router(app)));
     listening.serve(router, "").await;
     Ok(())
+}
+
+/// The receiver, once the table has answered.
+async fn start(config: Config, telemetry: Telemetry) -> Result<Arc<App>, Failure> {
+    let sdk = sdk::config(None).await?;
+    let app = App::on_aws(config, &sdk, telemetry)?;
+    if let Err(error) = app.store.prefetch().await
+        && is_lasting(&error)
+    {
+        return Err(Failure::table(&app.config.events_table, error));
+    }
+    app.prefetch(Timestamp::now()).await;
+    Ok(app)
 }
 
 /// The function's configuration. All faults are reported together.

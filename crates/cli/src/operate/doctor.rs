@@ -63,9 +63,30 @@ impl Doctor {
     }
 
     async fn check(self) -> Result<(), Failure> {
+        let stop = interrupt::stop()?;
         let mut report = Report::default();
-        let secret = secret::check(&self.secret, self.account.region.as_deref(), &mut report).await;
-        let store = self.table(&mut report).await;
+        let is_interrupted = tokio::select! {
+            made = self.make_checks(&mut report) => {
+                made?;
+                false
+            }
+            () = stop => true,
+        };
+        print(&if self.json {
+            report.document()
+        } else {
+            report.lines()
+        })?;
+        if is_interrupted {
+            let done = format!("{} checks were made; run the command again", report.len());
+            return Err(RemoteError::Interrupted { done }.into());
+        }
+        self.result(&report)
+    }
+
+    async fn make_checks(&self, report: &mut Report) -> Result<(), Failure> {
+        let secret = secret::check(&self.secret, self.account.region.as_deref(), report).await;
+        let store = self.table(report).await;
         let url = match (&self.url, &self.table) {
             (Some(url), _) => Some(url.webhook()),
             (None, Some(_)) => None,
@@ -77,7 +98,7 @@ impl Doctor {
                     report.note(SENDER_CIDRS);
                 }
                 match Receiver::new(url) {
-                    Ok(receiver) => receiver.check(&mut report, secret, !self.no_probe, store).await?,
+                    Ok(receiver) => receiver.check(report, secret, !self.no_probe, store).await?,
                     Err(failure) => report.add(
                         "receiver",
                         wrong(
@@ -89,12 +110,7 @@ impl Doctor {
             }
             None => report.add("receiver", Found::skipped("no address was given", "--url URL")),
         }
-        print(&if self.json {
-            report.document()
-        } else {
-            report.lines()
-        })?;
-        self.result(&report)
+        Ok(())
     }
 
     async fn table(&self, report: &mut Report) -> Option<Store> {

@@ -12,7 +12,7 @@ use sonotheia_webhook::timestamp::Timestamp;
 
 use super::retention::Deployed;
 use super::walk;
-use crate::args::{json, print};
+use crate::args::{json, print, usage};
 use crate::failure::Failure;
 use crate::index;
 use crate::interrupt;
@@ -100,6 +100,9 @@ struct Line {
 impl Redrive {
     /// Prints the report, also if the work ends early.
     pub fn run(self) -> Result<(), Failure> {
+        if self.from.zip(self.to).is_some_and(|(from, to)| from > to) {
+            usage("--from is after --to");
+        }
         interrupt::run(self.work())
     }
 

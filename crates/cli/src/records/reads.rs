@@ -43,13 +43,13 @@ impl Place {
         self.url.base()
     }
 
-    /// The place in words that differ for each place: the table with its region, or the receiver's address.
+    /// The place in words that differ for each place: the table, or the receiver's address.
     ///
     /// # Errors
-    /// The region is not known.
+    /// The table cannot be described.
     pub async fn name(&self) -> Result<String, Failure> {
         Ok(match &self.table {
-            Some(table) => format!("table {table} {}", self.account.name().await?),
+            Some(table) => self.account.name(table).await?,
             None => format!("the receiver {}", self.url.base()),
         })
     }

@@ -14,6 +14,7 @@ use crate::args::{note, print};
 use crate::event_type;
 use crate::failure::Failure;
 use crate::interrupt;
+use crate::remote::RemoteError;
 use crate::show::{Row, Table, safe_json};
 
 /// The number of times in a row that the receiver may fail to answer.
@@ -55,6 +56,23 @@ impl Tail {
     }
 
     async fn show(&self) -> Result<(), Failure> {
+        let stop = interrupt::stop()?;
+        let mut shown = 0;
+        tokio::select! {
+            done = self.read(&mut shown) => return done,
+            () = stop => {}
+        }
+        if self.follow {
+            // The usual end.
+            note(&format!("{shown} records were shown"));
+            return Ok(());
+        }
+        let done = format!("{shown} records were shown; run the command again");
+        Err(RemoteError::Interrupted { done }.into())
+    }
+
+    /// Shows the records, and counts them.
+    async fn read(&self, shown: &mut usize) -> Result<(), Failure> {
         let reader = self.place.open().await?;
         let query = Query {
             event_type: self.event_type.clone(),
@@ -83,19 +101,26 @@ impl Tail {
         out.begin()?;
         for found in &listing.found {
             out.record(found)?;
+            *shown += 1;
         }
         match seen {
             Some(mut seen) => {
                 for found in &listing.found {
                     settle(&mut seen, &found.row);
                 }
-                self.follow(&reader, seen, out).await
+                self.follow(&reader, seen, out, shown).await
             }
             None => Ok(()),
         }
     }
 
-    async fn follow(&self, reader: &Reader, mut seen: Seen, mut out: Out) -> Result<(), Failure> {
+    async fn follow(
+        &self,
+        reader: &Reader,
+        mut seen: Seen,
+        mut out: Out,
+        shown: &mut usize,
+    ) -> Result<(), Failure> {
         let interval = Duration::from_secs(self.interval.into());
         let mut failures = 0;
         loop {
@@ -106,6 +131,7 @@ impl Tail {
                     for found in listing.found.iter().rev() {
                         if settle(&mut seen, &found.row) && self.wants(&found.row) {
                             out.record(found)?;
+                            *shown += 1;
                         }
                     }
                     seen.forget();

@@ -174,6 +174,7 @@ fn bad_usage_is_status_2() {
         vec!["results", "--limit", "0"],
         vec!["results", "--from", "yesterday"],
         vec!["results", "--from", "1h", "--to", "2h"],
+        vec!["redrive", "--table", "t", "--from", "1h", "--to", "2h"],
         vec!["results", "a session", "--type", "sar.filed"],
         vec!["results", "--url", "http://127.0.0.1:1", "--table", "t"],
         vec!["results", "--dynamodb", "http://127.0.0.1:1"],

@@ -230,3 +230,46 @@ fn every_command_ends_quietly_when_its_reader_has_read_enough() {
         .unwrap();
     failed(&output, "cannot write to standard output");
 }
+
+#[test]
+fn an_interrupt_is_the_usual_end_of_tail_follow_and_sums_up() {
+    let record = json!({
+        "event_id": "e", "received_at": "2026-01-21T12:00:00.000Z", "expires_at": "2027-01-21T12:00:00.000Z",
+        "outcome": "accepted",
+    });
+    let page = json!({"count": 1, "results": [record], "next": null}).to_string();
+    let place = Mock::start(move |_| answer(200, page.clone()));
+    let arguments = ["tail", "--follow", "--interval", "1", "--url", &place.url];
+    // Three reads come before the first look at new records.
+    let output = interrupted(&arguments, &[], || place.seen().len() > 3);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert_eq!(text(&output.stdout).lines().count(), 2);
+    assert!(
+        text(&output.stderr).contains("1 records were shown"),
+        "{}",
+        text(&output.stderr)
+    );
+}
+
+#[test]
+fn an_interrupted_doctor_prints_the_checks_that_it_made() {
+    let slow = Mock::start(|_| {
+        std::thread::sleep(std::time::Duration::from_secs(8));
+        answer(200, "{}".to_owned())
+    });
+    let url = format!("{}/webhook", slow.url);
+    let arguments = ["doctor", "--url", &url, "--secret", SECRET];
+    let begun = std::time::Instant::now();
+    let output = interrupted(&arguments, &[], || !slow.seen().is_empty());
+    assert!(
+        begun.elapsed() < std::time::Duration::from_secs(6),
+        "it waited for the answer"
+    );
+    failed(&output, "interrupted: ");
+    failed(&output, "checks were made");
+    assert!(
+        text(&output.stdout).contains("secret"),
+        "{}",
+        text(&output.stdout)
+    );
+}

@@ -19,7 +19,7 @@ use sonotheia_webhook::store::{DeliveryToken, NewRecord, Outcome, Store};
 use sonotheia_webhook::timestamp::Timestamp;
 
 use super::mock::{Mock, Seen, answer, forward};
-use super::{Running, Server, failed, run, runtime, serve, sonotheia, succeeded};
+use super::{Running, Server, failed, interrupted, run, runtime, serve, sonotheia, succeeded, text};
 use testkit::{SECRET, deepfake, sign};
 
 /// A time before now.
@@ -358,4 +358,37 @@ fn a_serve_of_this_user_needs_no_secret() {
     let seen = application.mock.seen();
     check(&seen[0], seen[0].body_text());
     assert_eq!(listener.terminate(), Some(0));
+}
+
+#[test]
+fn tables_with_the_same_name_at_two_endpoints_have_a_cursor_each() {
+    let application = Application::start(|_| 200);
+    let state = tempfile::tempdir().unwrap();
+    let files = || {
+        let folder = std::fs::read_dir(state.path().join("sonotheia"));
+        let names = folder
+            .into_iter()
+            .flatten()
+            .flatten()
+            .map(|file| file.file_name());
+        names
+            .filter(|name| name.to_string_lossy().ends_with(".json"))
+            .count()
+    };
+    for number in 1..=2 {
+        let server = serve(&[], Some(SECRET));
+        let endpoint = *server.table().last().unwrap();
+        let environment = [
+            ("XDG_STATE_HOME", state.path().to_str().unwrap()),
+            ("AWS_ENDPOINT_URL_DYNAMODB", endpoint),
+            ("AWS_REGION", "us-east-1"),
+            ("AWS_ACCESS_KEY_ID", "any"),
+            ("AWS_SECRET_ACCESS_KEY", "any"),
+        ];
+        let target = &application.mock.url;
+        let table = ["--table", "sonotheia-events", "--secret", SECRET];
+        let arguments = [&["listen", "--forward-to", target][..], &table].concat();
+        let output = interrupted(&arguments, &environment, || files() == number);
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    }
 }

@@ -1,5 +1,6 @@
 //! `mock-api` and `demo`, and the commands that call Sonotheia's API, run against `mock-api`.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -291,4 +292,43 @@ fn a_delivery_has_every_documented_header() {
     for name in ["x-sonotheia-timestamp", "x-sonotheia-delivery-id"] {
         assert_ne!(delivery.header(name), "", "{name}");
     }
+}
+
+#[test]
+fn an_event_for_two_webhooks_is_listed_once_and_retried_at_each_of_them() {
+    static ACCEPTS: AtomicBool = AtomicBool::new(false);
+    let application = Mock::start(|_| {
+        let status = if ACCEPTS.load(Ordering::SeqCst) { 200 } else { 400 };
+        answer(status, "{}".to_owned())
+    });
+    let api = MockApi::start(&["--time-scale", "100000", "--page-size", "1", "--list", "wrapped"]);
+    for path in ["one", "two"] {
+        let url = format!("{}/{path}/webhook", application.url);
+        succeeded(&api.register(&[&url, "--force", "--apply"]));
+    }
+    api.request("POST", "/v1/voice/deepfake");
+    let failed = api.wait("failed", 1);
+    let id = failed[0]["event_id"].as_str().unwrap();
+    let (status, page) = api.request("GET", &format!("/v1/webhooks/events?status=failed&cursor={id}"));
+    assert_eq!(status, 200);
+    assert!(
+        !page.to_string().contains(id),
+        "the second page has the event again: {page}"
+    );
+
+    ACCEPTS.store(true, Ordering::SeqCst);
+    let before = application.seen().len();
+    for _ in 0..2 {
+        let (status, attempt) = api.request("POST", &format!("/v1/webhooks/events/{id}/retry"));
+        assert_eq!(
+            (status, &attempt["status"]),
+            (200, &Value::from(200)),
+            "{attempt}"
+        );
+    }
+    let seen = application.seen();
+    let mut paths: Vec<_> = seen[before..].iter().map(|seen| seen.path.as_str()).collect();
+    paths.sort_unstable();
+    assert_eq!(paths, ["/one/webhook", "/two/webhook"]);
+    assert!(api.wait("failed", 0).as_array().unwrap().is_empty());
 }

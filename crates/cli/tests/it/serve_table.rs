@@ -257,3 +257,20 @@ fn the_ports_of_backends_are_for_programs_of_this_machine() {
         assert_eq!(get(address, "/", "evil.example").status, 403, "{name}");
     }
 }
+
+#[test]
+fn send_finds_the_secret_of_a_serve_over_a_table() {
+    let aws = Aws::start();
+    let fixed = [
+        ("SONOTHEIA_WEBHOOK_SECRET_ARN", None),
+        ("SONOTHEIA_WEBHOOK_SECRET", Some(SECRET)),
+    ];
+    let (_process, address) = aws.serve(&[], &fixed);
+    let url = format!("http://{address}/webhook");
+    let sent = run(&["send", "sar.filed", "--url", &url], "");
+    assert!(
+        succeeded(&sent).contains("200 accepted"),
+        "{}",
+        text(&sent.stdout)
+    );
+}

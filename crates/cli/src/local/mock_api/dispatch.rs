@@ -133,6 +133,10 @@ impl Dispatcher {
         tokio::spawn(async move {
             for delay in DELAYS {
                 tokio::time::sleep(Duration::from_secs_f64(delay / dispatcher.scale)).await;
+                // Somebody has asked for an attempt of its own, which succeeded.
+                if dispatcher.all()[place].status == Status::Delivered {
+                    return;
+                }
                 let attempt = event.attempt().await;
                 let (delivered, may_be_repeated) = (attempt.is_delivered(), attempt.may_be_repeated());
                 let is_last = delivered || !may_be_repeated;
@@ -141,7 +145,10 @@ impl Dispatcher {
                     return;
                 }
             }
-            dispatcher.all()[place].status = Status::Failed;
+            let event = &mut dispatcher.all()[place];
+            if event.status != Status::Delivered {
+                event.status = Status::Failed;
+            }
         });
     }
 
@@ -157,11 +164,15 @@ impl Dispatcher {
         event.attempts.push(attempt);
     }
 
-    /// Delivers an event again, once. `None` if there is no event with this id.
+    /// Delivers an event again, once. Of an event that is for two webhooks, the first delivery that has not succeeded counts.
+    /// `None` if there is no event with this id.
     pub async fn again(&self, event_id: &str) -> Option<Attempt> {
         let (place, event) = {
             let all = self.all();
-            let place = all.iter().position(|event| event.event_id == event_id)?;
+            let is_open =
+                |event: &Dispatched| event.event_id == event_id && event.status != Status::Delivered;
+            let open = all.iter().position(is_open);
+            let place = open.or_else(|| all.iter().position(|event| event.event_id == event_id))?;
             (place, all[place].clone())
         };
         let attempt = event.attempt().await;

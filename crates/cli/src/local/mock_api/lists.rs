@@ -1,6 +1,6 @@
 //! The list of events, in each shape that an API of this kind may have. Sonotheia documents the call and not its answer.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use axum::http::header::{CONTENT_TYPE, LINK};
 use axum::response::{IntoResponse, Response};
@@ -53,8 +53,10 @@ pub struct Paging<'a> {
     pub query: &'a HashMap<String, String>,
 }
 
-/// A page of the list that starts behind the event `place`.
-pub fn page(events: &[Dispatched], place: Option<&str>, paging: &Paging<'_>) -> Response {
+/// A page of the list that starts behind the event `place`. The list has an event once, also if the event is for two webhooks.
+pub fn page(mut events: Vec<Dispatched>, place: Option<&str>, paging: &Paging<'_>) -> Response {
+    let mut ids = HashSet::new();
+    events.retain(|event| ids.insert(event.event_id.clone()));
     let start = match place {
         None => 0,
         Some(id) => match events.iter().position(|event| event.event_id == id) {
