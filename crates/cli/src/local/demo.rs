@@ -6,11 +6,19 @@
 mod stage;
 mod story;
 
+use std::pin::pin;
+use std::time::Duration;
+
 use clap::Args;
 
 use crate::failure::Failure;
-use stage::Stage;
+use crate::interrupt;
+use crate::remote::RemoteError;
+use stage::{Processes, Stage};
 use story::Story;
+
+/// The time that the story has to end after an interrupt.
+const GRACE: Duration = Duration::from_secs(5);
 
 /// Play the guide's whole story in one terminal, and fail if an answer is not the expected one
 #[derive(Args)]
@@ -22,7 +30,21 @@ impl Demo {
     /// # Errors
     /// [`Failure::Demo`] names the step and the answer that was not the expected one.
     pub fn run(self) -> Result<(), Failure> {
-        let stage = Stage::new()?;
-        Story::new(stage).tell()
+        interrupt::run(async {
+            let stop = interrupt::stop()?;
+            let processes = Processes::default();
+            let of_story = processes.clone();
+            let mut story = pin!(interrupt::blocking(move || {
+                Story::new(Stage::new(of_story)?).tell()
+            }));
+            tokio::select! {
+                told = &mut story => return told,
+                () = stop => processes.kill(),
+            }
+            // The story ends at its next step, and removes its files.
+            let _ = tokio::time::timeout(GRACE, story).await;
+            let done = "the demo did not come to its end; run it again".to_owned();
+            Err(RemoteError::Interrupted { done }.into())
+        })
     }
 }

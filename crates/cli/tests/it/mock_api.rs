@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::mock::{Mock, answer};
-use super::{Running, run, run_with, serve, sonotheia, succeeded, text};
+use super::{Running, interrupted, run, run_with, serve, sonotheia, succeeded, text};
 use testkit::{SECRET, sign};
 
 struct MockApi {
@@ -122,6 +122,29 @@ fn the_demo_plays_the_whole_story() {
         );
     }
     assert!(said.contains("All answers were right"), "{said}");
+}
+
+#[test]
+fn an_interrupted_demo_leaves_no_process_and_no_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let home = folder.path().to_str().unwrap();
+    let files = || std::fs::read_dir(folder.path()).unwrap().count();
+    let has_data = || {
+        let mut folders = std::fs::read_dir(folder.path()).unwrap().flatten();
+        folders.any(|entry| entry.path().join("events.db").exists())
+    };
+    let output = interrupted(&["demo"], &[("TMPDIR", home)], has_data);
+    super::failed(&output, "interrupted: the demo did not come to its end");
+    assert_eq!(files(), 0);
+    // Each process of the demo has this folder in its environment.
+    let has_folder = |environment: Vec<u8>| {
+        environment
+            .windows(home.len())
+            .any(|part| part == home.as_bytes())
+    };
+    let processes = std::fs::read_dir("/proc").unwrap().flatten();
+    let mut environments = processes.filter_map(|process| std::fs::read(process.path().join("environ")).ok());
+    assert!(!environments.any(has_folder), "a process goes on");
 }
 
 #[test]

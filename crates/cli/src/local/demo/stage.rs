@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -31,13 +32,37 @@ const UNRELATED: [&str; 7] = [
 /// A step that did not go as it should, for a person.
 pub type Fault = String;
 
+/// The processes that run, so that an interrupt can end them.
+#[derive(Clone, Default)]
+pub struct Processes(Arc<Mutex<Vec<Arc<Mutex<Child>>>>>);
+
+impl Processes {
+    /// Ends all processes. The step of the story that needs one of them then fails.
+    pub fn kill(&self) {
+        for child in lock(&self.0).iter() {
+            let _ = lock(child).kill();
+        }
+    }
+
+    fn add(&self, child: Child) -> Process {
+        let child = Arc::new(Mutex::new(child));
+        lock(&self.0).push(child.clone());
+        Process(child)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// A process that ends with this value.
-struct Process(Child);
+struct Process(Arc<Mutex<Child>>);
 
 impl Drop for Process {
     fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        let mut child = lock(&self.0);
+        let _ = child.kill();
+        let _ = child.wait();
     }
 }
 
@@ -49,6 +74,7 @@ struct Receiver {
 
 /// Everything that the story needs.
 pub struct Stage {
+    processes: Processes,
     folder: tempfile::TempDir,
     /// The signing secret of the receiver.
     pub secret: String,
@@ -65,9 +91,10 @@ impl Stage {
     ///
     /// # Errors
     /// [`Failure::Demo`] if one of them does not start.
-    pub fn new() -> Result<Self, Failure> {
+    pub fn new(processes: Processes) -> Result<Self, Failure> {
         let folder = tempfile::tempdir().map_err(Failure::Serve)?;
         let (api, lines) = start(
+            &processes,
             &[
                 "mock-api",
                 "--port",
@@ -90,6 +117,7 @@ impl Stage {
             .http_status_as_error(false)
             .proxy(None);
         let mut stage = Self {
+            processes,
             folder,
             secret: random_hex::<32>()?,
             receiver: None,
@@ -111,7 +139,7 @@ impl Stage {
         let (port, data) = (self.port.to_string(), data.to_string_lossy().into_owned());
         let secret = ("SONOTHEIA_WEBHOOK_SECRET", self.secret.as_str());
         let arguments = ["serve", "--port", &port, "--data", &data];
-        let (process, lines) = start(&arguments, &[secret], "Table: ")?;
+        let (process, lines) = start(&self.processes, &arguments, &[secret], "Table: ")?;
         let address = after(&lines, "Listening on ");
         let port = address.rsplit(':').next().and_then(|port| port.parse().ok());
         self.port = port.ok_or_else(|| format!("`serve` printed no port: {lines}"))?;
@@ -223,7 +251,12 @@ fn command(arguments: &[&str]) -> Command {
 }
 
 /// Starts a process, and reads its output up to a line that begins with `last`.
-fn start(arguments: &[&str], environment: &[(&str, &str)], last: &str) -> Result<(Process, String), Fault> {
+fn start(
+    processes: &Processes,
+    arguments: &[&str],
+    environment: &[(&str, &str)],
+    last: &str,
+) -> Result<(Process, String), Fault> {
     let mut command = command(arguments);
     command.envs(environment.iter().copied());
     let child = command
@@ -231,8 +264,10 @@ fn start(arguments: &[&str], environment: &[(&str, &str)], last: &str) -> Result
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn();
-    let mut process = Process(child.map_err(|error| error.to_string())?);
-    let Some(output) = process.0.stdout.take() else {
+    let mut child = child.map_err(|error| error.to_string())?;
+    let output = child.stdout.take();
+    let process = processes.add(child);
+    let Some(output) = output else {
         return Err("the process has no output".into());
     };
     let (mut lines, mut reader) = (String::new(), BufReader::new(output));
