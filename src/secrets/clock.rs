@@ -34,16 +34,16 @@ impl SteadyClock {
         };
         let least = known.plus(now.saturating_duration_since(then));
         match least.since(time) {
+            None => {
+                self.known = Some((time, now));
+                time
+            }
             Some(behind) if behind > DELAY => {
                 self.ahead += behind;
                 self.known = Some((least, now));
                 least
             }
-            Some(behind) if !behind.is_zero() => time,
-            _ => {
-                self.known = Some((time, now));
-                time
-            }
+            Some(_) => time,
         }
     }
 }
