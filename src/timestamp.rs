@@ -236,6 +236,13 @@ mod tests {
     }
 
     #[test]
+    fn a_clock_before_1970_is_read() {
+        let before = UNIX_EPOCH - Duration::from_millis(1500);
+        assert_eq!(Timestamp::from(before), Timestamp::from_millis(-1500));
+        assert_eq!(Timestamp::from(before).to_string(), "1969-12-31T23:59:58.500Z");
+    }
+
+    #[test]
     fn a_record_never_expires_early() {
         assert_eq!(Timestamp::from_millis(1).as_seconds_rounded_up(), 1);
         assert_eq!(Timestamp::from_millis(1000).as_seconds_rounded_up(), 1);

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use sonotheia_webhook::config::Config;
 use sonotheia_webhook::event::Event;
-use sonotheia_webhook::event::types::{EVENT_TYPES, Shape};
+use sonotheia_webhook::event::types::{EVENT_TYPES, Shape, known_types};
 
 use testkit::*;
 
@@ -142,6 +142,22 @@ async fn each_missing_or_ill_typed_field_of_a_known_type_is_noted() {
         paths.sort_unstable();
         assert_eq!(noted, paths, "{event}");
     }
+}
+
+#[test]
+fn the_receiver_knows_the_contracts_event_types() {
+    let known: Vec<_> = known_types().collect();
+    let expected = [
+        "deepfake.completed",
+        "deepfake.failed",
+        "mfa.completed",
+        "mfa.failed",
+        "mfa.enrollment.completed",
+        "sar.submitted",
+        "sar.filed",
+        "system.health_check",
+    ];
+    assert_eq!(known, expected);
 }
 
 #[test]

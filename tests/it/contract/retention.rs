@@ -29,10 +29,13 @@ async fn a_record_is_kept_as_long_as_the_event_asks() {
         ("b", json!(1), 90),
         ("c", json!(1e9), 36_500),
         ("d", json!(90.5), 91),
+        ("e", json!(36_500), 36_500),
     ] {
         receiver.deliver(sar(id, days).to_string()).await.received(false);
         let stored = receiver.get(&format!("/events/{id}")).await;
         assert_eq!(days_kept(&stored.body), kept, "{id}");
+        // Only the hundred years are a limit, and only a longer retention is a problem.
+        assert_eq!(stored.body.get("problems").is_some(), id == "c", "{id}");
     }
 }
 
