@@ -25,7 +25,8 @@ const GRACE: Duration = Duration::from_secs(5);
 /// The pause after an error that is not about one connection, such as too many open files.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves until `stop` resolves, and gives each request the address of its client ([`ConnectInfo`]). At the end it closes the idle connections, and gives the requests under way [`GRACE`] to end.
+/// Serves until `stop` resolves, and gives each request the address of its client ([`ConnectInfo`]). At the end it closes the
+/// idle connections, and gives the requests under way [`GRACE`] to end.
 pub async fn serve(listener: TcpListener, router: Router, stop: impl Future<Output = ()>) {
     let mut http = http1::Builder::new();
     // A client may close its side after the request, as `nc -N` does, and still gets its answer.

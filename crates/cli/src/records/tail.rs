@@ -63,7 +63,7 @@ impl Tail {
             () = stop => {}
         }
         if self.follow {
-            // The usual end.
+            // Ctrl-C is the usual end of --follow.
             note(&format!("{shown} records were shown"));
             return Ok(());
         }

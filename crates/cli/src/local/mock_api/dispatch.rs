@@ -133,7 +133,7 @@ impl Dispatcher {
         tokio::spawn(async move {
             for delay in DELAYS {
                 tokio::time::sleep(Duration::from_secs_f64(delay / dispatcher.scale)).await;
-                // Somebody has asked for an attempt of its own, which succeeded.
+                // A retry that somebody asked for has succeeded meanwhile.
                 if dispatcher.all()[place].status == Status::Delivered {
                     return;
                 }
