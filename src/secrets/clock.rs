@@ -93,6 +93,8 @@ mod tests {
         readings.extend((1..100).map(|n| (n * 4 - 4, (n * 4) as u64)));
         let expected: Vec<_> = readings.iter().map(|(wall, _)| *wall).collect();
         assert_eq!(times(&readings), expected);
+        // Five seconds are the limit.
+        assert_eq!(times(&[(0, 0), (5, 10), (4, 10)]), [0, 5, 10]);
     }
 
     #[test]
