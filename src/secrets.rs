@@ -157,7 +157,7 @@ pub struct Managed {
     asking: tokio::sync::Mutex<()>,
 }
 
-/// The time, counted from the begin of a delivery.
+/// The time of a delivery, which goes on while the delivery waits for calls.
 #[derive(Clone, Copy)]
 struct Time {
     start: Timestamp,

@@ -207,8 +207,8 @@ fn header_value(mut value: Vec<u8>) -> HeaderValue {
     HeaderValue::from_bytes(&value).unwrap_or_else(|_| HeaderValue::from_static(""))
 }
 
-/// The bytes that the sender signed. A body that is not a string is its own JSON text. `None` if the body should be base64, and
-/// is not.
+/// The bytes that the sender signed. A body that is not a string is its own JSON text. Returns `None` if the front says that the
+/// body is base64, and the body is not base64.
 fn body(event: &Members<'_>) -> Option<Bytes> {
     let body = event.get("body").and_then(text).unwrap_or_default();
     let is_base64 = event.get("isBase64Encoded").is_some_and(is_true);

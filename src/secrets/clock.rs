@@ -7,12 +7,12 @@ use tokio::time::Instant;
 use crate::deadline;
 use crate::timestamp::Timestamp;
 
-/// The wall clock, without its steps back.
+/// A clock that follows the wall clock, but does not go back with it.
 ///
-/// Lambda freezes an environment between invocations, and the monotonic clock may not count that time. So the wall clock
-/// counts, and it may step ahead as far as it likes. But if somebody sets it back, it shows times a second time, and an old call to
-/// Secrets Manager would look like a recent one. From then on this clock is ahead of the wall clock, so that it goes on at
-/// least as fast as the monotonic clock.
+/// Lambda freezes an environment between invocations, and the monotonic clock may not count that time. So this clock follows the
+/// wall clock. But if somebody sets the wall clock back, the wall clock shows the same times twice, and an old call to Secrets
+/// Manager would look like a recent call. From then on this clock adds the lost time to the wall clock. So it is never slower
+/// than the monotonic clock.
 #[derive(Debug, Default)]
 pub struct SteadyClock {
     /// How far this clock is ahead of the wall clock.

@@ -18,11 +18,11 @@ pub struct LocalDynamoDb {
 }
 
 impl LocalDynamoDb {
-    /// Starts it, in memory or in the file `data`, and makes the table if there is none. Other programs reach it on
-    /// `listener`.
+    /// Starts the emulator, and creates the table if the table does not exist. The emulator keeps the records in the file `data`;
+    /// without this file, it keeps them in memory. Other programs reach the emulator at the address of `listener`.
     ///
     /// # Errors
-    /// [`Failure::Data`] if it cannot use the file, and [`Failure::BackEnd`].
+    /// [`Failure::Data`] if the emulator cannot use the file, and [`Failure::BackEnd`].
     pub async fn start(listener: TcpListener, data: Option<&Path>, table: &str) -> Result<Self, Failure> {
         let emulator = DynamoDb::start(front::hidden().await?, data).map_err(|source| match data {
             Some(file) => Failure::Data {
@@ -54,7 +54,7 @@ impl LocalDynamoDb {
         &self.store
     }
 
-    /// Closes the ports, and writes everything to the file.
+    /// Closes the ports and stops the emulator.
     pub async fn stop(self) {
         self.front.stop();
         self.emulator.stop().await;

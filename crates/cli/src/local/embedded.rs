@@ -92,7 +92,8 @@ pub async fn run(serve: &Serve) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Leaves the address and the secret for `send` on this machine as long as the result lives, and prints the first lines.
+/// Prints the first lines, and writes the address and the secret into a file for `send`. The file exists until the result is
+/// dropped.
 fn announce(
     listening: &Listening,
     key: &Key,

@@ -217,8 +217,8 @@ impl Reconcile {
     }
 }
 
-/// The path of the page after this one, whose list begins at the path `first`. `None` after the last page. `read` is the number
-/// of events so far.
+/// Returns the path of the next page, or `None` after the last page. `first` is the path of the first page, and `read` is the
+/// number of events that the command has read.
 fn next_path(page: &Page, first: &str, session: &Session, read: usize) -> Result<Option<String>, String> {
     match &page.next {
         Next::Parameter { name, value, .. } => Ok(Some(format!("{first}&{name}={}", encode(value)))),

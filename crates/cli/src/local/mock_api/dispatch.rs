@@ -164,8 +164,8 @@ impl Dispatcher {
         event.attempts.push(attempt);
     }
 
-    /// Delivers an event again, once. Of an event that is for two webhooks, the first delivery that has not succeeded counts.
-    /// `None` if there is no event with this id.
+    /// Delivers an event once more. If the event is for two webhooks, this repeats the first delivery that has not succeeded.
+    /// Returns `None` if no event has this id.
     pub async fn again(&self, event_id: &str) -> Option<Attempt> {
         let (place, event) = {
             let all = self.all();

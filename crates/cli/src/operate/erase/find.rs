@@ -53,11 +53,11 @@ pub async fn rejected(store: &Store, id: &str) -> Result<Vec<String>, StoreError
     Ok(found)
 }
 
-/// Returns true if a body has the text as a JSON string anywhere, whatever escapes it is written with. A rejected body may be
-/// no JSON at all, name two ids, or nest too deep, so this reads every string by itself. One record too many in the report is
-/// better than personal data that stays.
+/// Returns true if any JSON string in the body is this text, with or without escapes. A rejected body may be broken JSON, have
+/// two ids, or nest too deep, so the function reads each string on its own. A record too many in the report is better than
+/// personal data that stays in the table.
 fn has_string(body: &[u8], text: &str) -> bool {
-    // The longest escape, `\u0041`, writes one byte of text with six bytes of JSON. Two are the quotes.
+    // The longest escape, `\u0041`, writes one byte of text with six bytes of JSON. The two quotes come on top.
     let longest = 6 * text.len() + 2;
     let quotes = body.iter().enumerate().filter(|(_, byte)| **byte == b'"');
     quotes.map(|(at, _)| at).any(|at| {
